@@ -1,0 +1,1 @@
+"""From votes to certificates to certified metrics, and the independent verifier."""

@@ -1,0 +1,1 @@
+"""Data sets of several modalities, and what writes them."""

@@ -1,0 +1,1 @@
+"""Base models: plain modules with their own preprocessing."""

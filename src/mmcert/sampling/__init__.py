@@ -1,0 +1,1 @@
+"""Exact k-of-n subsets from counter-based streams, and encodings of a sub-sample."""

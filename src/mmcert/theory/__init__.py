@@ -1,0 +1,1 @@
+"""The mathematics of the certificates: pure functions, frozen dataclasses, exact arithmetic."""

@@ -1,0 +1,102 @@
+"""Modalities: how many basic elements there are, and how many of them a draw retains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+from mmcert.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Modality:
+    """One modality of one sample.
+
+    Args:
+        name: Its name in configurations, files and budgets, e.g. ``rgb``.
+        n: Basic elements in the sample, at least 1.
+        k: Elements that a draw retains, ``0 <= k <= n``. 0 means that the modality is unused.
+        element: What one basic element is, e.g. ``pixel (all channels)``; certificates repeat it.
+
+    Raises:
+        ConfigError: Where ``n`` or ``k`` is out of range.
+    """
+
+    name: str
+    n: int
+    k: int
+    element: str = "element"
+
+    def __post_init__(self) -> None:
+        for field in ("n", "k"):
+            value = getattr(self, field)
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise ConfigError(
+                    f"modality '{self.name}': {field} must be an integer, not {value!r}."
+                )
+        if self.n < 1:
+            raise ConfigError(f"modality '{self.name}': n must be at least 1, not {self.n}.")
+        if self.k < 0:
+            raise ConfigError(f"modality '{self.name}': k must be at least 0, not {self.k}.")
+        if self.k > self.n:
+            raise ConfigError(
+                f"modality '{self.name}': k = {self.k} elements cannot be retained of "
+                f"n = {self.n}; "
+                f"set scheme.k.{self.name} to at most {self.n}."
+            )
+
+
+def retained_count(ratio: float | str, n: int) -> int:
+    """``k = floor(ratio * n)``, exact in the decimal digits of ``ratio``.
+
+    A ratio is the same ``k`` before and after the attack for modification only (method section 1).
+
+    >>> retained_count(0.0193, 465750), retained_count(0.00214, 465750)
+    (8988, 996)
+    """
+    exact = Fraction(str(ratio))
+    if not 0 <= exact <= 1:
+        raise ConfigError(f"a retained ratio must lie in [0, 1], not {ratio}.")
+    return (exact.numerator * n) // exact.denominator
+
+
+def modalities_from(
+    n: Mapping[str, int],
+    *,
+    k: Mapping[str, int] | None = None,
+    ratio: Mapping[str, float] | None = None,
+    elements: Mapping[str, str] | None = None,
+) -> tuple[Modality, ...]:
+    """The modalities of a sample with ``n`` elements each, from counts or from ratios.
+
+    Args:
+        n: Elements per modality; its order is the order of the modalities.
+        k: Retained elements per modality. Exactly one of ``k`` and ``ratio`` is given.
+        ratio: Retained ratio per modality (modification only).
+        elements: What an element is, per modality.
+
+    Raises:
+        ConfigError: Where the names differ, or not exactly one of ``k`` and ``ratio`` is given.
+    """
+    if (k is None) == (ratio is None):
+        raise ConfigError("set exactly one of scheme.k (counts) and scheme.ratio (ratios of n).")
+    given = k if k is not None else ratio
+    assert given is not None
+    unknown = [name for name in given if name not in n]
+    missing = [name for name in n if name not in given]
+    if unknown or missing:
+        key = "scheme.k" if k is not None else "scheme.ratio"
+        raise ConfigError(
+            f"{key} names {sorted(given)}, the data has the modalities {list(n)}; "
+            f"name each of them once (0 retains nothing)."
+        )
+    counts = (
+        {name: k[name] for name in n}
+        if k is not None
+        else {name: retained_count(given[name], n[name]) for name in n}
+    )
+    described = elements or {}
+    return tuple(
+        Modality(name, n[name], counts[name], described.get(name, "element")) for name in n
+    )

@@ -1,0 +1,1 @@
+"""The certification loop: draws in, integer vote counts out."""

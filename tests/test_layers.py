@@ -1,0 +1,94 @@
+"""The layer table of the house: who may import whom."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import mmcert
+
+ROOT = Path(mmcert.__file__).parent
+EVERYTHING = {
+    "theory",
+    "records",
+    "certification",
+    "sampling",
+    "data",
+    "models",
+    "metrics",
+    "tasks",
+    "voting",
+    "reporting",
+    "cli",
+}
+#: layer -> the layers of mmcert that it may import (itself always; ``errors`` is a leaf for all).
+MAY_IMPORT = {
+    "theory": set(),
+    "records": {"theory"},
+    "certification": {"theory", "records"},
+    "sampling": {"theory"},
+    "data": {"theory"},
+    "models": {"sampling"},
+    "metrics": {"certification"},
+    "tasks": {"sampling", "metrics"},
+    "voting": {"theory", "sampling", "records", "certification"},
+    "reporting": {"theory", "records", "certification"},
+    "cli": EVERYTHING,
+}
+#: third-party package -> the only layers that may import it.
+ONLY_IN = {
+    "torch": {"sampling", "data", "models", "metrics", "tasks", "voting", "cli"},
+    "torchvision": {"data", "models", "cli"},
+    "timm": {"models"},
+    "hydra": {"cli"},
+    "omegaconf": {"cli"},
+    "pytorch_lightning": {"tasks", "cli"},
+    "lightning_fabric": {"voting"},
+    "lightning": set(),
+    "torchmetrics": {"metrics", "tasks"},
+    "wandb": {"reporting"},
+    "matplotlib": {"reporting"},
+    "pyarrow": {"records"},
+}
+#: files that import less than their layer may: the verifier is a separate implementation.
+VERIFIER_BANS = {"theory"}
+
+
+def imports_of(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import; write mmcert.x"
+            found.add(node.module or "")
+            if node.module == "mmcert":
+                found |= {f"mmcert.{alias.name}" for alias in node.names}
+    return found
+
+
+FILES = sorted(path for path in ROOT.rglob("*.py") if path.parent != ROOT)
+
+
+def test_every_layer_is_in_the_table():
+    folders = {path.name for path in ROOT.iterdir() if (path / "__init__.py").exists()}
+    assert folders == EVERYTHING
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_layer_imports_only_what_its_row_names(path):
+    layer = path.relative_to(ROOT).parts[0]
+    for name in imports_of(path):
+        parts = name.split(".")
+        if parts[0] == "mmcert" and len(parts) > 1 and parts[1] in EVERYTHING:
+            assert parts[1] in MAY_IMPORT[layer] | {layer}, f"{layer} must not import {name}"
+        if parts[0] in ONLY_IN:
+            assert layer in ONLY_IN[parts[0]], f"{layer} must not import {name}"
+
+
+def test_the_verifier_imports_nothing_of_theory():
+    files = [p for p in FILES if "verif" in p.name and p.parent.name == "certification"]
+    for path in files:
+        for name in imports_of(path):
+            parts = name.split(".")
+            assert not (parts[0] == "mmcert" and len(parts) > 1 and parts[1] in VERIFIER_BANS)
