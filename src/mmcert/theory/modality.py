@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -100,3 +101,25 @@ def modalities_from(
     return tuple(
         Modality(name, n[name], counts[name], described.get(name, "element")) for name in n
     )
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """How the tensor of one modality is made of basic elements.
+
+    Args:
+        shape: Shape of one sample's tensor without a batch axis; None where it varies.
+        element_axes: The axes that count elements; the others belong to each element.
+        element: What one element is, e.g. ``pixel (all channels)``.
+
+    >>> InputSpec((3, None, None), (1, 2), "pixel (all channels)").count((3, 375, 1242))
+    465750
+    """
+
+    shape: tuple[int | None, ...]
+    element_axes: tuple[int, ...]
+    element: str
+
+    def count(self, shape: tuple[int, ...]) -> int:
+        """``n`` of a tensor of that shape (element axes in C order make the element index)."""
+        return math.prod(shape[axis] for axis in self.element_axes)

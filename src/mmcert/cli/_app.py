@@ -1,0 +1,70 @@
+"""What every Hydra command shares: configuration folder, plain config, errors for people."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mmcert
+from mmcert.errors import ConfigError, MmcertError
+
+Job = Callable[[dict[str, Any], Path], Any]
+
+
+def conf_dir() -> Path:
+    """The folder of the configuration groups: in the installed wheel, else in the repository.
+
+    Raises:
+        ConfigError: Naming both places, where neither is there.
+    """
+    package = Path(mmcert.__file__).resolve().parent
+    places = (package / "conf", package.parents[1] / "conf")
+    for place in places:
+        if (place / "base.yaml").is_file():
+            return place
+    raise ConfigError(
+        f"the configuration folder is neither at {places[0]} nor at {places[1]}; "
+        f"reinstall mmcert (pip install --force-reinstall mmcert)."
+    )
+
+
+def resume_line() -> str:
+    """The command line that was typed, ready to be pasted again."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def run_app(config_name: str, job: Job) -> None:
+    """Compose ``config_name`` with the command line and run ``job(config, run_dir)``.
+
+    ``job`` gets a plain, fully resolved dictionary and the run directory of this job. A
+    :class:`MmcertError` is printed as its message alone and makes the exit status non-zero, in
+    sweeps too; an interruption prints the line that resumes the command.
+    """
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.errors import CompactHydraException
+    from omegaconf import DictConfig, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    def task(config: DictConfig) -> Any:
+        run_dir = Path(HydraConfig.get().runtime.output_dir).resolve()
+        try:
+            plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+            assert isinstance(plain, dict)
+            return job({str(key): value for key, value in plain.items()}, run_dir)
+        except (MmcertError, OmegaConfBaseException) as error:
+            with contextlib.suppress(OSError):  # Hydra made the folder; leave none behind if empty
+                run_dir.rmdir()
+            raise CompactHydraException(f"{config_name}: {error}") from None
+        except KeyboardInterrupt:
+            line = resume_line()
+            if "run_dir=" not in line and HydraConfig.get().mode.name == "RUN":
+                line += f" run_dir={shlex.quote(str(run_dir))}"
+            print(f"\nInterrupted. To go on where it stopped:\n  {line}", file=sys.stderr)
+            raise SystemExit(130) from None
+
+    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(task)()
