@@ -22,7 +22,7 @@ $(VENV)/.installed: pyproject.toml
 	@touch $@
 
 demo: install ## the main job on synthetic roads, from data to report (outputs/demo), about 6 minutes
-	$(BIN)/python scripts/demo.py --out $(DEMO)
+	scripts/demo.sh $(DEMO)
 
 test: install ## everything not marked slow, and one slow smoke test per command
 	$(TESTENV) $(BIN)/python -m pytest -m "not slow or smoke"
