@@ -26,7 +26,7 @@ from mmcert.theory.modality import Modality, modalities_from
 
 @lru_cache(maxsize=65536)
 def binomial_ratio(n_from: int, n_to: int, k: int) -> Fraction:
-    """``C(n_to, k) / C(n_from, k)`` exactly, by a product of ``|n_to - n_from|`` factors.
+    """``C(n_to, k) / C(n_from, k)`` exactly, without ever forming a binomial coefficient.
 
     0 where ``n_to < k``. Needs ``n_from >= k``.
 
@@ -40,12 +40,11 @@ def binomial_ratio(n_from: int, n_to: int, k: int) -> Fraction:
     if k == 0 or n_to == n_from:
         return Fraction(1)
     low, high = min(n_from, n_to), max(n_from, n_to)
-    # C(low, k) / C(high, k) = prod over j in (low, high] of (j - k) / j
-    if low == high - 1:
-        ratio = Fraction(high - k, high)
+    # C(low, k) / C(high, k) is a product of high - low factors or of k factors: take the shorter.
+    if high - low <= k:
+        ratio = Fraction(math.perm(high - k, high - low), math.perm(high, high - low))
     else:
-        middle = (low + high) // 2
-        ratio = 1 / binomial_ratio(low, middle, k) / binomial_ratio(middle, high, k)
+        ratio = Fraction(math.perm(low, k), math.perm(high, k))
     return ratio if n_to < n_from else 1 / ratio
 
 
@@ -145,8 +144,7 @@ class Scheme(ABC):
         for pool in self.pools():
             if pool.k == 0:
                 continue
-            sizes = self._sizes_after(pool, attack)
-            n_after, n_common = sizes
+            n_after, n_common = self._sizes_after(pool, attack)
             if n_after < pool.k:
                 return None
             after *= binomial_ratio(pool.n, n_after, pool.k)
@@ -156,9 +154,11 @@ class Scheme(ABC):
     def _sizes_after(self, pool: Pool, attack: Attack) -> tuple[int, int]:
         """``(n', e)`` of a pool: elements after the attack, and elements common with before.
 
-        Edits cost what modification costs (method section 2): a deletion turned into a
-        modification keeps ``O`` and raises ``S'``; turning a modification into an addition raises
-        ``m`` only where ``m >= 1`` already.
+        Full use of every budget is the worst case wherever ``m < 1`` (method section 2). Edits
+        cost what modification costs: a deletion turned into a modification keeps ``O`` and raises
+        ``S'``; turning a modification into an addition raises ``m`` only where ``m >= 1`` already.
+        Once every element of the modality is modified, the rest of an edits budget can only add:
+        that matters in a pool, where other modalities still have common elements.
         """
         n_after = n_common = pool.n
         for name in pool.names:
@@ -171,6 +171,8 @@ class Scheme(ABC):
             n_common -= lost
             if kind is ThreatKind.DELETION:
                 n_after -= lost
+            elif kind is ThreatKind.EDITS and not pool.shared:
+                n_after += r - lost
         return n_after, max(n_common, 0)
 
     def margin(self, attack: Attack) -> Fraction:
