@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from mmcert.theory.bounds import INFLATION, upper_tail
+
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
-
-#: p-values are multiplied by this, so that no rounding error can certify (method, section 2).
-_INFLATION = 1 + 1e-9
 
 
 def checked_levels(
@@ -95,13 +94,14 @@ def holm(pvalues: npt.ArrayLike, sizes: npt.ArrayLike, alpha: float) -> BoolArra
 
 def _largest_thresholds(X: npt.NDArray[np.int64], N: int, alphas: FloatArray) -> FloatArray:
     """A float just below the largest ``t`` with ``P(Bin(N, t) >= X) <= alphas``; 0 at ``X = 0``."""
+    votes = np.maximum(X, 1)
+    root = special.betaincinv(votes, N - votes + 1.0, alphas / INFLATION)
     bounds = np.zeros(len(X), dtype=np.float64)
-    some = X > 0
-    # The p-value is inflated and the root is solved to about 1e-15: give both away, and more.
-    level = alphas[some] / _INFLATION**2
-    root = special.betaincinv(X[some], N - X[some] + 1.0, level) * (1 - 1e-14)
-    failed = special.betainc(X[some], N - X[some] + 1.0, root) * _INFLATION > alphas[some]
-    bounds[some] = np.where(failed | ~np.isfinite(root), 0.0, root)
+    # The inverse is not right to the last digit: step down until the p-value itself agrees.
+    for step in (1e-14, 1e-12, 1e-10, 1e-8, 1e-6):
+        below = root * (1 - step)
+        agrees = (bounds == 0) & (X > 0) & (upper_tail(votes, N, below) <= alphas)
+        bounds = np.where(agrees, below, bounds)
     return bounds
 
 
