@@ -54,26 +54,27 @@ def check_counts(X: ArrayLike, N: int) -> None:
 @overload
 def upper_tail(X: int, N: int, t: float) -> float: ...
 @overload
-def upper_tail(X: ArrayLike, N: int, t: ArrayLike) -> NDArray[np.float64]: ...
-def upper_tail(X: ArrayLike, N: int, t: ArrayLike) -> float | NDArray[np.float64]:
+def upper_tail(X: ArrayLike, N: ArrayLike, t: ArrayLike) -> NDArray[np.float64]: ...
+def upper_tail(X: ArrayLike, N: ArrayLike, t: ArrayLike) -> float | NDArray[np.float64]:
     """P-value ``P(Bin(N, t) >= X)`` of the null ``p <= t``, rounded up.
 
     Args:
         X: Votes, integer, any shape.
-        N: Draws.
+        N: Draws, broadcast against ``X``.
         t: Threshold, broadcast against ``X``; at ``t >= 1`` nothing can be rejected.
 
     Returns:
-        A float where ``X`` and ``t`` are scalars, else a float64 array of the broadcast shape.
+        A float where all are scalars, else a float64 array of the broadcast shape.
 
     >>> upper_tail(10, 10, 0.5) >= 0.5**10, upper_tail(0, 10, 0.5), upper_tail(10, 10, 1.0)
     (True, 1.0, 1.0)
     """
     votes = np.asarray(X, dtype=np.float64)
+    draws = np.asarray(N, dtype=np.float64)
     threshold = np.asarray(t, dtype=np.float64)
     # max(X, 1) keeps the beta function defined where X = 0; that tail is 1 and set below.
     inside = special.betainc(
-        np.maximum(votes, 1), np.maximum(N - votes + 1, 0.5), np.clip(threshold, 0, 1)
+        np.maximum(votes, 1), np.maximum(draws - votes + 1, 0.5), np.clip(threshold, 0, 1)
     )
     tail = np.clip(inside * INFLATION, SMALLEST_PVALUE, 1)
     tail = np.where((votes <= 0) | (threshold >= 1), 1.0, tail)
@@ -95,14 +96,14 @@ def pvalue_table(N: int, t: float) -> NDArray[np.float64]:
     check_counts(0, N)
     table = np.ones(N + 1)
     if t < 1:
-        # 40 standard deviations hold every p-value between SMALLEST_PVALUE and 1 - 1e-300;
-        # where they do not (small N, t near 0 or 1) the 800 extra counts do.
+        # 40 standard deviations and 800 counts around the mean hold every p-value that is neither
+        # 1 nor SMALLEST_PVALUE to within rounding. Below the window 1 is an upper bound anyhow.
         reach = 40 * np.sqrt(N * t * (1 - t)) + 800
         low = max(1, int(N * t - reach))
         high = min(N, int(N * t + reach) + 1)
         tails = upper_tail(np.arange(low, high + 1), N, t)
         table[low : high + 1] = tails
-        # Beyond the window a p-value is at most the last one computed, whatever that is.
+        # Above the window a p-value is at most the last one computed.
         table[high + 1 :] = tails[-1]
         # The exact table falls with X; rounding noise may not make it rise.
         table = np.maximum.accumulate(table[::-1])[::-1].copy()

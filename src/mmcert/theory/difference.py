@@ -81,7 +81,7 @@ def largest_margin(
         RecordError: For counts that ``N`` draws cannot give.
 
     >>> round(largest_margin([90, 4, 6], 0, 100, 0.001, "two_bounds"), 3)
-    0.545
+    0.588
     """
     X_y, X_l = runner_up(counts, y)
     _check_pair(X_y, X_l, N)
