@@ -1,0 +1,56 @@
+"""Splits that depend on names and a seed, and on nothing else (no directory order)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
+
+SPLITS = ("train", "val", "test")
+
+
+def seeded_hash(seed: int, *parts: object) -> int:
+    """64 bits that are a function of the seed and the parts, on every machine and version.
+
+    >>> seeded_hash(0, "a") == seeded_hash(0, "a"), seeded_hash(0, "a") == seeded_hash(1, "a")
+    (True, False)
+    """
+    text = "\0".join([str(int(seed)), *(str(part) for part in parts)])
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def seeded_order(names: Iterable[str], seed: int, purpose: str) -> list[str]:
+    """A shuffle of the names: the order of their hashes.
+
+    Unlike a shuffle by a generator it does not depend on the order in which the names come, nor on
+    a library's stream, and a name that is added moves no other.
+
+    >>> seeded_order("abcd", 0, "split") == seeded_order("dcba", 0, "split")
+    True
+    """
+    return sorted(set(names), key=lambda name: (seeded_hash(seed, purpose, name), name))
+
+
+def split_80_20(names: Iterable[str], seed: int) -> dict[str, tuple[str, ...]]:
+    """The published proportions: 80 % train, 20 % test; val is the last 10 % of train.
+
+    Each split keeps the shuffled order, so that any prefix of it is a fair sample.
+
+    >>> {name: len(ids) for name, ids in split_80_20(map(str, range(289)), 0).items()}
+    {'train': 208, 'val': 23, 'test': 58}
+    """
+    order = seeded_order(names, seed, "split")
+    test = round(len(order) * 0.2)
+    trained = len(order) - test
+    val = round(trained * 0.1)
+    return {
+        "train": tuple(order[: trained - val]),
+        "val": tuple(order[trained - val : trained]),
+        "test": tuple(order[trained:]),
+    }
+
+
+def is_partition_of(split: Mapping[str, Any], names: Sequence[str]) -> bool:
+    """Whether every id of a stored split is among ``names``, in one place only."""
+    stored = [name for part in SPLITS for name in split[part]]
+    return bool(stored) and len(set(stored)) == len(stored) and set(stored) <= set(names)
