@@ -31,8 +31,8 @@ _SLACK = 1e-12
 
 #: Levels as fractions of ``alpha`` and their weights, fixed before any votes by the calculation in
 #: :mod:`mmcert.theory.power`.
-LEVELS = (1 / 20, 1 / 2000)
-WEIGHTS = (0.8, 0.2)
+LEVELS = (1 / 20, 1 / 500)
+WEIGHTS = (0.9, 0.1)
 
 
 def check_design(
@@ -112,7 +112,7 @@ def evalue_table(
         float64 ``(N + 1,)``, index = votes for the label.
 
     >>> evalue_table(100, 0.5, 0.001)[[0, 60, 70, 100]].round(3).tolist()
-    [0.0, 0.0, 16000.0, 416000.0]
+    [0.0, 0.0, 18000.0, 68000.0]
     """
     pvalues = pvalue_table(N, t)
     return calibrate(pvalues, pvalues[N], alpha, levels, weights)
