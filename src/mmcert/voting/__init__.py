@@ -1,1 +1,1 @@
-"""The certification loop: draws in, integer vote counts out."""
+"""The certification loop: random sub-samples through a base model, counted as integer votes."""

@@ -1,0 +1,69 @@
+"""Voting in real processes: the same votes whoever counts them, whatever happens meanwhile."""
+
+import json
+import signal
+import time
+
+import pytest
+
+LONG = '"segment_seconds": 0.3, "config": {"task": "segmentation", "delay": 0.05}'
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.npz"))}
+
+
+@pytest.fixture(scope="module")
+def reference(tiny, tmp_path_factory):
+    """The votes of one process without interruption."""
+    folder = tmp_path_factory.mktemp("reference")
+    tiny.run(folder, f'{{"selection_draws": 5, {LONG}}}')
+    return folder
+
+
+@pytest.mark.slow
+def test_one_process_and_two_give_the_same_votes(tiny, reference, tmp_path):
+    out = json.loads(tiny.run(tmp_path, f'{{"selection_draws": 5, "processes": 2, {LONG}}}'))
+    assert out == {"draws": 105, "counted": 105, "world": 2}
+    assert contents(tmp_path) == contents(reference)
+    assert not (tmp_path / ".partial").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_killed_run_resumes_where_it_was_and_gives_the_same_votes(
+    tiny, reference, tmp_path, processes
+):
+    options = f'{{"selection_draws": 5, "processes": {processes}, {LONG}}}'
+    process = tiny.start(tmp_path, options)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob(".partial/*/[!.]*.npz")):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline, "no segment was written"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait(60)
+    process.communicate()
+    time.sleep(1)  # the spawned processes notice that their parent is gone
+    left = json.loads(tiny.run(tmp_path, options))
+    assert 0 < left["draws"] < 105
+    assert contents(tmp_path) == contents(reference)
+
+
+def test_non_finite_logits_stop_the_run_with_the_name_of_the_sample(tiny, tmp_path):
+    process = tiny.start(tmp_path, '{"config": {"broken": "s01"}}')
+    _, err = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "sample 's01', test draws 0 to 3: the logits are not finite." in err
+    assert list(contents(tmp_path)) == ["s00.npz"]  # nothing lost of what was finished
+
+
+@pytest.mark.slow
+def test_an_error_in_one_of_two_processes_reaches_the_person_without_their_tracebacks(
+    tiny, tmp_path
+):
+    process = tiny.start(tmp_path, '{"processes": 2, "config": {"broken": "s02"}}')
+    _, err = process.communicate(timeout=120)
+    assert process.returncode != 0
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("mmcert.errors.MmcertError: sample 's02', test draws")
