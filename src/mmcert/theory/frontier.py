@@ -41,7 +41,7 @@ def maximal_budgets(
             if holds
         ],
         dtype=np.int64,
-    ).reshape(-1, len(names))
+    ).reshape(int(sum(certified)), len(names))
     # A dominating budget has the larger sum: whatever is first in that order is maximal.
     sizes = sizes[np.argsort(-sizes.sum(axis=1), kind="stable")]
     frontier = []

@@ -48,6 +48,27 @@ def binomial_ratio(n_from: int, n_to: int, k: int) -> Fraction:
     return ratio if n_to < n_from else 1 / ratio
 
 
+def sizes_after(n: int, r: int, kind: ThreatKind) -> tuple[int, int]:
+    """``(n', e)`` of a modality: elements after the worst attack, and those common with before.
+
+    Full use of every budget is the worst case wherever ``m < 1`` (method, section 2). Edits cost
+    what modification costs: a deletion turned into a modification keeps ``O`` and raises ``S'``;
+    turning a modification into an addition raises ``m`` only where ``m >= 1`` already. Once every
+    element is modified, the rest of an edits budget can only add: that matters in a pool, where
+    other modalities still have common elements.
+
+    >>> [sizes_after(10, 3, ThreatKind(kind)) for kind in ("modification", "addition", "deletion")]
+    [(10, 7), (13, 10), (7, 7)]
+    """
+    if kind is ThreatKind.ADDITION:
+        return n + r, n
+    lost = min(r, n)
+    if kind is ThreatKind.DELETION:
+        return n - lost, n - lost
+    added = r - lost if kind is ThreatKind.EDITS else 0
+    return n + added, n - lost
+
+
 def round_up(value: Fraction) -> float:
     """The smallest float that is not below ``value``."""
     nearest = float(value)
@@ -134,46 +155,27 @@ class Scheme(ABC):
             self.modality(name)
 
     def ratios(self, attack: Attack) -> tuple[Fraction, Fraction] | None:
-        """``(S'/S, O/S)`` exactly, at the worst case within the budget.
+        """``(S'/S, O/S)`` exactly, at full use of the budget: the worst case wherever ``m < 1``.
 
-        None where an attacked sample may keep fewer elements than a draw retains, so that the
-        attacked ensemble is undefined.
+        None where that leaves fewer elements than a draw retains: the attacked ensemble is then
+        undefined.
         """
         self.check(attack)
         after, common = Fraction(1), Fraction(1)
         for pool in self.pools():
             if pool.k == 0:
                 continue
-            n_after, n_common = self._sizes_after(pool, attack)
+            n_after = n_common = pool.n
+            for name in pool.names:
+                n = self.modality(name).n
+                after_i, common_i = sizes_after(n, attack.r(name), attack.kind(name))
+                n_after += after_i - n
+                n_common = max(n_common - (n - common_i), 0)
             if n_after < pool.k:
                 return None
             after *= binomial_ratio(pool.n, n_after, pool.k)
             common *= binomial_ratio(pool.n, n_common, pool.k)
         return after, common
-
-    def _sizes_after(self, pool: Pool, attack: Attack) -> tuple[int, int]:
-        """``(n', e)`` of a pool: elements after the attack, and elements common with before.
-
-        Full use of every budget is the worst case wherever ``m < 1`` (method section 2). Edits
-        cost what modification costs: a deletion turned into a modification keeps ``O`` and raises
-        ``S'``; turning a modification into an addition raises ``m`` only where ``m >= 1`` already.
-        Once every element of the modality is modified, the rest of an edits budget can only add:
-        that matters in a pool, where other modalities still have common elements.
-        """
-        n_after = n_common = pool.n
-        for name in pool.names:
-            n = self.modality(name).n
-            r, kind = attack.r(name), attack.kind(name)
-            if kind is ThreatKind.ADDITION:
-                n_after += r
-                continue
-            lost = min(r, n)
-            n_common -= lost
-            if kind is ThreatKind.DELETION:
-                n_after -= lost
-            elif kind is ThreatKind.EDITS and not pool.shared:
-                n_after += r - lost
-        return n_after, max(n_common, 0)
 
     def margin(self, attack: Attack) -> Fraction:
         """``min(m, 1)``: ``y`` keeps winning iff ``p_y - p_l > m`` for every rival ``l``.
