@@ -1,0 +1,82 @@
+"""Random ablation for training: the scheme's own sub-samples at varying retained counts."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from mmcert.errors import ConfigError
+from mmcert.sampling.streams import draw_keys, stream_key
+from mmcert.sampling.subsets import subsets_of_pool
+from mmcert.theory.schemes import Scheme
+
+
+def scaled(scheme: Scheme, factor: float) -> Scheme:
+    """The same scheme with ``round(factor * k_i)`` retained elements, at most ``n_i``.
+
+    Raises:
+        ConfigError: For a factor that is negative or not finite.
+
+    >>> from mmcert.theory.schemes import IndependentSubsampling
+    >>> scheme = IndependentSubsampling.from_counts({"rgb": 100}, {"rgb": 7})
+    >>> [scaled(scheme, factor).modality("rgb").k for factor in (0.0, 0.5, 1.0, 20.0)]
+    [0, 4, 7, 100]
+    """
+    if not math.isfinite(factor) or factor < 0:
+        raise ConfigError(f"a retained factor must be finite and at least 0, not {factor}.")
+    return type(scheme)(
+        tuple(dataclasses.replace(m, k=min(m.n, round(factor * m.k))) for m in scheme.modalities)
+    )
+
+
+def training_masks(
+    scheme: Scheme,
+    *,
+    seed: int,
+    sample_ids: Sequence[str],
+    step: int,
+    factors: Sequence[float],
+    rank: int = 0,
+    device: torch.device | str = "cpu",
+) -> dict[str, torch.Tensor]:
+    """Fresh masks for a batch of samples of one size.
+
+    Sample ``b`` retains what the scheme with ``round(factors[b] * k_i)`` elements retains: exactly
+    these counts for independent sub-sampling, their hypergeometric split for a common pool.
+
+    Args:
+        scheme: Modalities with ``n`` of these samples and the ``k`` of certification.
+        seed: Seed of the run, ``0 <= seed < 2**64``.
+        sample_ids: Ids of the ``B`` samples.
+        step: Training step, ``0 <= step < 2**63``; each step draws anew.
+        factors: Multiples of ``k`` to retain, one per sample.
+        rank: Process number in distributed training; processes draw differently.
+        device: Where the masks are wanted.
+
+    Returns:
+        bool (B, n) per modality.
+
+    Raises:
+        ConfigError: Where an argument is out of its range or the lengths differ.
+    """
+    if len(sample_ids) != len(factors):
+        raise ConfigError(
+            f"{len(sample_ids)} sample ids and {len(factors)} factors; give one factor per sample."
+        )
+    if not 0 <= step < 1 << 63 or rank < 0:
+        raise ConfigError(f"step {step} and rank {rank} must be at least 0.")
+    distinct = {factor: scaled(scheme, factor).pools() for factor in set(factors)}
+    steps = np.full(len(sample_ids), step, np.int64)
+    masks: dict[str, torch.Tensor] = {}
+    for position, pool in enumerate(scheme.pools()):
+        keys = np.array(
+            [stream_key(seed, name, "train", pool.names, [rank]) for name in sample_ids], np.uint64
+        )
+        k = np.array([distinct[factor][position].k for factor in factors], np.int64)
+        subsets = subsets_of_pool(scheme, pool, draw_keys(keys, steps), k, device)
+        masks |= {name: subset.mask for name, subset in subsets.items()}
+    return {modality.name: masks[modality.name] for modality in scheme.modalities}
