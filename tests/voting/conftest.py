@@ -14,7 +14,7 @@ import torch
 from mmcert.errors import MmcertError
 from mmcert.records.votes import VotesMeta, write_meta
 from mmcert.theory.modality import InputSpec
-from mmcert.voting.run import Ballot, vote
+from mmcert.voting.run import Ballot, draws_of_all, vote
 from mmcert.voting.settings import SchemeSpec, VotingSettings
 
 
@@ -81,7 +81,8 @@ def main():
     dataset, _ = build(config)
     scheme = spec.for_sample(dataset[0], dataset.inputs)
     write_meta(folder, VotesMeta(config["task"], "mmcert", scheme.modalities, settings.draws, 3))
-    ballot = Ballot(build, config, dataset.ids, spec, settings, 7, folder, "print")
+    draws = draws_of_all(dataset.ids, settings)
+    ballot = Ballot(build, config, dataset.ids, spec, settings, draws, 7, folder, "print")
     events = []
     turnout = vote(ballot, events.append)
     counted = sum(values["draws"] for kind, values in events if kind == "draws")

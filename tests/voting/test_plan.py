@@ -12,6 +12,7 @@ from mmcert.voting.plan import (
 )
 
 DRAWS = {"test": 50, "select": 7}
+TEN = {name: {"test": 10} for name in "abc"}
 
 
 def counted_once(segments, draws):
@@ -56,7 +57,7 @@ def test_no_cover_where_a_draw_is_missing():
 
 def test_finished_samples_are_left_alone_and_the_processes_share_the_rest():
     done = {"a": None, "b": [Segment("test", 0, 4)]}
-    units = plan_units("abc", done, draws={"test": 10}, block=4, length=4)
+    units = plan_units("abc", done, draws=TEN, block=4, length=4)
     assert {u.sample_id for u in units} == {"b", "c"}
     shares = [share(units, rank, 3) for rank in range(3)]
     assert sorted(u.segments for part in shares for u in part) == sorted(u.segments for u in units)
@@ -64,4 +65,4 @@ def test_finished_samples_are_left_alone_and_the_processes_share_the_rest():
 
 def test_a_sample_whose_merge_was_interrupted_is_merged():
     done = {"a": [Segment("test", 0, 8), Segment("test", 8, 10)]}
-    assert plan_units("a", done, draws={"test": 10}, block=4, length=4)[0].segments == ()
+    assert plan_units("a", done, draws=TEN, block=4, length=4)[0].segments == ()

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from mmcert.errors import MmcertError
-from mmcert.sampling.subsets import draw_subsets
 from mmcert.theory.schemes import Scheme
 from mmcert.voting.counting import VoteCounter
+from mmcert.voting.draws import Sampler
 from mmcert.voting.plan import STREAMS, Segment, Unit
 from mmcert.voting.protocol import BaseModel, VotingDataset
 from mmcert.voting.settings import SchemeSpec
@@ -30,7 +30,7 @@ class Voter:
         dataset: The samples.
         model: In eval mode and on ``device``.
         scheme: What a draw retains.
-        seed: Seed of the draws.
+        sampler: The sub-samples of numbered draws.
         block: Draws per forward pass, always that many (the last ones may not count).
         device: Where the model is.
         autocast: Context of a forward pass (mixed precision).
@@ -42,7 +42,7 @@ class Voter:
         model: BaseModel,
         scheme: SchemeSpec,
         *,
-        seed: int,
+        sampler: Sampler,
         block: int,
         device: torch.device | str = "cpu",
         autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
@@ -50,7 +50,7 @@ class Voter:
         self._dataset = dataset
         self._model = model
         self._spec = scheme
-        self._seed = seed
+        self._sampler = sampler
         self._block = block
         self._device = device
         self._autocast = autocast
@@ -82,16 +82,11 @@ class Voter:
             with torch.inference_mode(), self._autocast():
                 if self._state is None:
                     self._state = self._model.prepare(sample)
-                subsets = draw_subsets(
-                    scheme,
-                    seed=self._seed,
-                    sample_id=sample_id,
-                    stream=stream,
-                    draws=draws,
-                    device=self._device,
-                )
+                subsets = self._sampler(scheme, sample_id, stream, draws, self._device)
                 return self._model.label(self._state, subsets)
         except MmcertError as error:
+            if sample_id in str(error):
+                raise
             raise MmcertError(
                 f"sample '{sample_id}', {stream} draws {first} to {draws[-1]}: {error}"
             ) from error
@@ -130,7 +125,7 @@ def vote_units(units: Iterable[Unit], voter: Voter, store: VoteStore, progress: 
     for unit in units:
         sample, scheme = voter.load(unit.index)
         counts = voter.count(unit.index, unit.segments, progress)
-        if store.is_whole(unit.segments):
+        if store.is_whole(unit.sample_id, unit.segments):
             store.write_sample(unit.sample_id, counts, sample.get("target"), scheme)
             continue
         for segment in unit.segments:

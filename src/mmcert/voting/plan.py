@@ -119,7 +119,7 @@ def plan_units(
     ids: Sequence[str],
     done: Mapping[str, Sequence[Segment] | None],
     *,
-    draws: Mapping[str, int],
+    draws: Mapping[str, Mapping[str, int]],
     block: int,
     length: int,
 ) -> list[Unit]:
@@ -128,7 +128,7 @@ def plan_units(
     Args:
         ids: The samples, in the order of the data set.
         done: Per sample the segments on disk; None where the sample is finished.
-        draws: Draws per stream.
+        draws: Per sample its draws per stream.
         block: Draws per forward pass.
         length: Draws that one unit should hold, about; a sample that fits is one unit and is
             written at once, a longer one is cut.
@@ -138,8 +138,9 @@ def plan_units(
         segments = done.get(sample_id, ())
         if segments is None:
             continue
-        left = missing_segments(draws, segments, block, length)
-        if not segments and sum(draws.values()) <= length:
+        wanted = draws[sample_id]
+        left = missing_segments(wanted, segments, block, length)
+        if not segments and sum(wanted.values()) <= length:
             units.append(Unit(index, sample_id, tuple(left)))
         elif left:
             units += [Unit(index, sample_id, (segment,)) for segment in left]

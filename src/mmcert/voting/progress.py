@@ -37,28 +37,36 @@ def duration(seconds: float) -> str:
 
 
 def cost_line(
-    samples: int, draws: int, seconds_per_draw: float, left: int, processes: int, block: int
+    samples: int,
+    draws: int,
+    total: int,
+    seconds_per_draw: float,
+    left: int,
+    processes: int,
+    block: int,
 ) -> str:
     """The preview of the cost, from one measured block.
 
     Args:
         samples: Samples of the run.
-        draws: Draws per sample, selection included.
+        draws: Draws per sample, selection included; the most, where samples differ.
+        total: Draws of all samples.
         seconds_per_draw: As measured.
         left: Draws that are not on disk yet.
         processes: That share them.
         block: Draws per forward pass.
 
-    >>> cost_line(58, 1000, .6, 58000, 1, 4)
+    >>> cost_line(58, 1000, 58000, .6, 58000, 1, 4)
     '58 x 1000 draws at 0.60 s: 9.7 h (measured on one block of 4)'
     """
-    text = f"{samples} x {draws} draws at {duration(seconds_per_draw)}"
-    if left < samples * draws:
+    count = f"{samples} x {draws}" if total == samples * draws else f"{samples} samples, {total}"
+    text = f"{count} draws at {duration(seconds_per_draw)}"
+    if left < total:
         text += f", {left} of them left"
     if processes > 1:
         text += f", {processes} processes"
-    total = duration(left * seconds_per_draw / processes)
-    return f"{text}: {total} (measured on one block of {block})"
+    time_needed = duration(left * seconds_per_draw / processes)
+    return f"{text}: {time_needed} (measured on one block of {block})"
 
 
 class VotingProgress:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from lightning_fabric import Fabric
 
 from mmcert.errors import DataError
 from mmcert.records.votes import read_meta
+from mmcert.voting.draws import make_sampler
 from mmcert.voting.lock import only_one
 from mmcert.voting.loop import Voter, vote_units
 from mmcert.voting.plan import STREAMS, Unit, plan_units, share
@@ -37,6 +38,7 @@ class Ballot:
         ids: The samples; the data set must have exactly these, in this order.
         scheme: What a draw retains.
         settings: How to vote; the block is a number.
+        draws: Per sample its draws per stream (numbers differ where all sub-samples vote).
         seed: Of the draws.
         folder: The ``votes`` folder, with its ``meta.json``.
         fingerprint: Of the run.
@@ -47,15 +49,16 @@ class Ballot:
     ids: tuple[str, ...]
     scheme: SchemeSpec
     settings: VotingSettings
+    draws: Mapping[str, Mapping[str, int]]
     seed: int
     folder: Path
     fingerprint: str
 
-    @property
-    def draws(self) -> dict[str, int]:
-        """Draws per stream."""
-        settings = self.settings
-        return dict(zip(STREAMS, (settings.draws, settings.selection_draws), strict=True))
+
+def draws_of_all(ids: Iterable[str], settings: VotingSettings) -> dict[str, dict[str, int]]:
+    """The same number of random draws for every sample."""
+    per_stream = dict(zip(STREAMS, (settings.draws, settings.selection_draws), strict=True))
+    return {sample_id: dict(per_stream) for sample_id in ids}
 
 
 @dataclass(frozen=True)
@@ -126,8 +129,8 @@ class _FixedVoting:
         def units(length: int) -> list[Unit]:
             return plan_units(ballot.ids, done, draws=ballot.draws, block=block, length=length)
 
-        per_sample = sum(ballot.draws.values())
-        whole = units(per_sample)
+        per_sample = {i: sum(wanted.values()) for i, wanted in ballot.draws.items()}
+        whole = units(max(per_sample.values()))
         left = sum(unit.draws for unit in whole)
         if left == 0:
             return whole
@@ -135,7 +138,8 @@ class _FixedVoting:
         seconds_per_draw = voter.seconds_per_block(first) / block
         cost = {
             "samples": len(ballot.ids),
-            "draws": per_sample,
+            "draws": max(per_sample.values()),
+            "total": sum(per_sample.values()),
             "seconds_per_draw": seconds_per_draw,
             "left": left,
             "processes": world,
@@ -175,7 +179,7 @@ def make_voter(ballot: Ballot, fabric: Fabric) -> tuple[VotingDataset, Voter]:
         dataset,
         model,
         ballot.scheme,
-        seed=ballot.seed,
+        sampler=make_sampler(settings.mode, ballot.seed),
         block=settings.block,
         device=fabric.device,
         autocast=fabric.autocast,

@@ -26,25 +26,32 @@ class VoteStore:
         folder: The ``votes`` folder; ``meta.json`` is there.
         meta: What it says.
         fingerprint: Of the run; segments of another are refused.
-        draws: Draws per stream; a stream without draws is left out.
+        draws: Per sample its draws per stream; a stream without draws is left out.
     """
 
     def __init__(
-        self, folder: Path, meta: VotesMeta, fingerprint: str, draws: Mapping[str, int]
+        self,
+        folder: Path,
+        meta: VotesMeta,
+        fingerprint: str,
+        draws: Mapping[str, Mapping[str, int]],
     ) -> None:
         self._folder = folder
         self._meta = meta
         self._fingerprint = fingerprint
-        self._draws = {stream: n for stream, n in draws.items() if n > 0}
+        self._draws = {
+            sample_id: {stream: n for stream, n in wanted.items() if n > 0}
+            for sample_id, wanted in draws.items()
+        }
 
     def progress_so_far(self, ids: Iterable[str]) -> dict[str, list[Segment] | None]:
         """Per sample the segments on disk; None where it is finished."""
         finished = set(sample_ids(self._folder))
         return {i: None if i in finished else self.segments(i) for i in ids}
 
-    def is_whole(self, segments: Sequence[Segment]) -> bool:
-        """Whether these segments are all draws of a sample."""
-        return bool(segments) and exact_cover(self._draws, segments) is not None
+    def is_whole(self, sample_id: str, segments: Sequence[Segment]) -> bool:
+        """Whether these segments are all draws of the sample."""
+        return bool(segments) and exact_cover(self._draws[sample_id], segments) is not None
 
     def segments(self, sample_id: str) -> list[Segment]:
         """The segments of a sample that are on disk."""
@@ -74,10 +81,10 @@ class VoteStore:
             id=sample_id,
             counts=counts[STREAMS[0]],
             target=None if target is None else np.asarray(target),
-            draws=self._draws[STREAMS[0]],
+            draws=self._draws[sample_id][STREAMS[0]],
             scheme=scheme,
             selection_counts=counts.get(STREAMS[1]),
-            selection_draws=self._draws.get(STREAMS[1]),
+            selection_draws=self._draws[sample_id].get(STREAMS[1]),
         )
         write_sample(self._folder, votes, self._meta)
         shutil.rmtree(self._partial(sample_id), ignore_errors=True)
@@ -90,7 +97,7 @@ class VoteStore:
         Raises:
             RecordError: Naming a segment that cannot be read, or that another run wrote.
         """
-        cover = exact_cover(self._draws, self.segments(sample_id))
+        cover = exact_cover(self._draws[sample_id], self.segments(sample_id))
         if cover is None:
             return False
         counts: dict[str, np.ndarray] = {}
