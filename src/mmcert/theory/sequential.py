@@ -37,6 +37,29 @@ def _rounded_down(log_e: FloatArray, size: FloatArray) -> FloatArray:
     return np.minimum(log_e - 1e-9 - 1e-14 * size, np.log(LARGEST_EVALUE))
 
 
+def _log_uniform_part(X: FloatArray, others: FloatArray, t: FloatArray) -> FloatArray:
+    """``log of 1/(1-t) int_t^1 (q/t)^X ((1-q)/(1-t))^others dq``.
+
+    That is ``B(X+1, others+1) I_{1-t}(others+1, X+1) / (1-t) / (t^X (1-t)^others)``. Where the
+    incomplete beta function underflows (few votes for the label), its series
+    ``t / (others+1) * sum_i prod_{j<i} (1-t) (N+2+j) / (others+2+j)``, cut off: a lower bound.
+    """
+    log_t, log_rest = np.log(t), np.log1p(-t)
+    inverse = special.betainc(others + 1, X + 1, 1 - t)
+    with np.errstate(divide="ignore"):
+        log_integral = special.betaln(X + 1, others + 1) + np.log(inverse)
+    log_part = np.asarray(log_integral - X * log_t - (others + 1) * log_rest)
+    small = inverse < 1e-290
+    if small.any():
+        votes, rest, rate = X[small], others[small], (1 - t[small])[:, None]
+        j = np.arange(100)
+        factors = rate * (votes + rest + 2)[:, None] + rate * j
+        terms = np.cumprod(factors / ((rest + 2)[:, None] + j), axis=1)
+        series = 1 + terms.sum(axis=1)
+        log_part[small] = log_t[small] - np.log(rest + 1) + np.log(series)
+    return log_part
+
+
 def log_evalue(X: npt.ArrayLike, N: npt.ArrayLike, t: npt.ArrayLike) -> FloatArray:
     """``log E`` against ``H: p_y <= t`` after ``N`` draws with ``X`` votes for the label.
 
@@ -73,11 +96,7 @@ def log_evalue(X: npt.ArrayLike, N: npt.ArrayLike, t: npt.ArrayLike) -> FloatArr
         log_q = np.log1p(-(1 - inside) * 0.5**j)
         weight = 1 / (3 * j * (j + 1))
         parts.append(votes * (log_q - log_t) - others * j * np.log(2) + np.log(weight))
-    # 1/(1-t) int_t^1 q^X (1-q)^(N-X) dq = B(X+1, N-X+1) I_{1-t}(N-X+1, X+1) / (1-t)
-    with np.errstate(divide="ignore"):
-        beyond = np.log(special.betainc(others + 1, votes + 1, 1 - inside))
-    uniform = special.betaln(votes + 1, others + 1) + beyond - log_rest
-    parts.append(uniform - votes * log_t - others * log_rest - np.log(3))
+    parts.append(_log_uniform_part(votes, others, inside) - np.log(3))
     total = special.logsumexp(np.stack(parts), axis=0)
     size = votes * np.abs(log_t) + others * (np.abs(log_rest) + 1) + draws
     return np.asarray(np.where(open_, _rounded_down(total, size), -np.inf))
