@@ -48,7 +48,7 @@ def binomial_ratio(n_from: int, n_to: int, k: int) -> Fraction:
     return ratio if n_to < n_from else 1 / ratio
 
 
-def sizes_after(n: int, r: int, kind: ThreatKind) -> tuple[int, int]:
+def sizes_after(n: int, r: int, kind: str) -> tuple[int, int]:
     """``(n', e)`` of a modality: elements after the worst attack, and those common with before.
 
     Full use of every budget is the worst case wherever ``m < 1`` (method, section 2). Edits cost
@@ -57,15 +57,15 @@ def sizes_after(n: int, r: int, kind: ThreatKind) -> tuple[int, int]:
     element is modified, the rest of an edits budget can only add: that matters in a pool, where
     other modalities still have common elements.
 
-    >>> [sizes_after(10, 3, ThreatKind(kind)) for kind in ("modification", "addition", "deletion")]
+    >>> [sizes_after(10, 3, kind) for kind in ("modification", "addition", "deletion")]
     [(10, 7), (13, 10), (7, 7)]
     """
-    if kind is ThreatKind.ADDITION:
+    if kind == ThreatKind.ADDITION:
         return n + r, n
     lost = min(r, n)
-    if kind is ThreatKind.DELETION:
+    if kind == ThreatKind.DELETION:
         return n - lost, n - lost
-    added = r - lost if kind is ThreatKind.EDITS else 0
+    added = r - lost if kind == ThreatKind.EDITS else 0
     return n + added, n - lost
 
 
@@ -257,7 +257,7 @@ class AlignedSubsampling(Scheme):
         """
         super().check(attack)
         for name in attack.budget:
-            if attack.kind(name) is not ThreatKind.MODIFICATION:
+            if attack.kind(name) != ThreatKind.MODIFICATION:
                 raise UnsoundError(
                     f"randomized_ablation_aligned certifies modification only: "
                     f"'{attack.kind(name)}' of '{name}' shifts positions in one modality and "

@@ -132,7 +132,9 @@ the floors, not the certificate, say what the base model needs'
     """
     held = [name for name, k in split.items() if k == floors.get(name, 0)]
     free = [name for name in split if name not in held]
-    if len(free) > 1 or not held:
+    if len(split) == 1:
+        return "there is one modality: nothing to split"
+    if len(free) > 1:
         return (
             f"the best split lies between the floors: {' and '.join(free)} retain so large a part "
             f"of their elements that each further one costs more"
