@@ -6,11 +6,14 @@ import pytest
 from scipy import stats
 
 from mmcert.theory.bounds import upper_tail
+from mmcert.theory.evalues import calibrate, closed_count, closed_counts, evalue_groups
+from mmcert.theory.multiplicity import bonferroni_thresholds, holm, holm_thresholds
 from mmcert.theory.selection import (
     deployed_certified,
     selected_label,
     top_label_lower_bound,
     top_label_pvalue,
+    top_label_thresholds,
 )
 
 
@@ -111,3 +114,24 @@ def test_selection_draws_choose_and_are_not_tested():
 def test_deployed_needs_certified_and_true():
     got = deployed_certified([0, 1, 1], [True, True, False], [0, 0, 1])
     assert got.tolist() == [True, False, False]
+
+
+def test_holm_and_e_values_take_the_stable_test_at_every_threshold_at_once():
+    rng = np.random.default_rng(4)
+    N, alpha = 60, 0.05
+    t = np.linspace(0.5, 0.99, 40)
+    sizes = rng.multinomial(3000, rng.dirichlet(np.linspace(0.01, 0.3, N + 1)))
+    bounds = holm_thresholds(sizes, alpha, top_label_thresholds)
+    values, groups = evalue_groups(sizes, t, alpha, pvalue=top_label_pvalue)
+    counts = closed_counts(values, groups, alpha)
+    occupied = sizes > 0
+    for i, threshold in enumerate(t):
+        pvalues = top_label_pvalue(np.arange(N + 1), N, threshold)
+        by_test = holm(pvalues, sizes, alpha)
+        assert by_test[occupied].tolist() == (threshold <= bounds)[occupied].tolist()
+        table = calibrate(pvalues, pvalues[N], alpha)
+        assert counts[i] == closed_count(table, sizes, alpha)
+    # Stable claims on the test votes cost something against a label fixed before them.
+    assert np.all(bounds <= holm_thresholds(sizes, alpha) + 1e-12)
+    some = bonferroni_thresholds(N, 3000, alpha, top_label_thresholds)
+    assert np.all(some[occupied] <= bounds[occupied])

@@ -15,7 +15,7 @@ Symbols: ``P`` elements, ``N`` draws, ``t`` threshold, ``J`` levels ``b_j`` with
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,9 @@ from mmcert.theory.bounds import INFLATION, pvalue_table, upper_tail
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+
+#: ``(X, N, t) -> p-value``, broadcasting, falling in ``X`` and rising in ``t``.
+PValue = Callable[[npt.ArrayLike, int, npt.ArrayLike], FloatArray]
 
 #: Slack of the running sums, per unit of their total: far above what float64 can lose.
 _SLACK = 1e-12
@@ -118,13 +121,16 @@ def evalue_table(
     return calibrate(pvalues, pvalues[N], alpha, levels, weights)
 
 
-def critical_counts(N: int, thresholds: npt.ArrayLike, b: npt.ArrayLike) -> IntArray:
+def critical_counts(
+    N: int, thresholds: npt.ArrayLike, b: npt.ArrayLike, pvalue: PValue = upper_tail
+) -> IntArray:
     """The fewest votes ``X`` of ``N`` with ``P(Bin(N, t) >= X) <= b``; ``N + 1`` where none does.
 
     Args:
         N: Draws.
         thresholds: ``t``, ``(T,)``.
         b: Levels, below 1, ``(T,)`` or one.
+        pvalue: Another test than that of a label fixed before the votes.
 
     Returns:
         int64 ``(T,)``.
@@ -139,7 +145,7 @@ def critical_counts(N: int, thresholds: npt.ArrayLike, b: npt.ArrayLike) -> IntA
     high = np.full(t.shape, N + 1, dtype=np.int64)
     while (high - low > 1).any():
         middle = (low + high) // 2
-        enough = (upper_tail(middle, N, t) <= level) & (middle > low)
+        enough = (pvalue(middle, N, t) <= level) & (middle > low)
         high = np.where(enough, middle, high)
         low = np.where(enough, low, np.maximum(middle, low))
     return np.asarray(high, dtype=np.int64)
@@ -153,6 +159,7 @@ def evalue_groups(
     weights: Sequence[float] = WEIGHTS,
     *,
     joint: bool = False,
+    pvalue: PValue = upper_tail,
 ) -> tuple[FloatArray, IntArray]:
     """The elements of one sample by e-value, at every threshold: never more than ``J + 1`` groups.
 
@@ -169,6 +176,8 @@ def evalue_groups(
         joint: Make the e-value of each element non-increasing along growing ``t`` (the running
             minimum), as claims that hold jointly over budgets need. In exact arithmetic it is so
             already; this keeps rounding out of it.
+        pvalue: The test: by default that of a label fixed before the votes;
+            :func:`mmcert.theory.selection.top_label_pvalue` for histograms of the most votes.
 
     Returns:
         e-values ``(T, J + 1)`` and sizes ``(T, J + 1)``.
@@ -180,7 +189,7 @@ def evalue_groups(
     N = len(counts) - 1
     fractions, weight_array = check_design(levels, weights)
     at_least = np.concatenate((np.cumsum(counts[::-1])[::-1], [0]))  # (N + 2,)
-    smallest = upper_tail(np.full(t.shape, N), N, t)
+    smallest = pvalue(np.full(t.shape, N), N, t)
     evalues = np.zeros((len(t), len(fractions) + 1), dtype=np.float64)
     reached = np.zeros((len(t), len(fractions) + 2), dtype=np.int64)
     reached[:, 0] = at_least[0]
@@ -188,7 +197,7 @@ def evalue_groups(
     for j, (fraction, weight) in enumerate(zip(fractions, weight_array, strict=True)):
         b = np.maximum(fraction * alpha, smallest)
         usable = b < 1.0
-        fewest = np.where(usable, critical_counts(N, t, np.minimum(b, 0.5 + b / 2)), N + 1)
+        fewest = np.where(usable, critical_counts(N, t, np.minimum(b, 0.5 + b / 2), pvalue), N + 1)
         if joint:
             b[order] = np.maximum.accumulate(b[order])
             fewest[order] = np.maximum.accumulate(fewest[order])

@@ -8,6 +8,8 @@ under any dependence between the elements.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 from scipy import special
@@ -16,6 +18,9 @@ from mmcert.theory.bounds import INFLATION, upper_tail
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
+
+#: ``(X, N, alphas) -> t``: the largest threshold that ``X`` of ``N`` votes reject at each level.
+LargestThresholds = Callable[[npt.NDArray[np.int64], int, FloatArray], FloatArray]
 
 
 def checked_levels(
@@ -92,8 +97,19 @@ def holm(pvalues: npt.ArrayLike, sizes: npt.ArrayLike, alpha: float) -> BoolArra
     return certified
 
 
-def _largest_thresholds(X: npt.NDArray[np.int64], N: int, alphas: FloatArray) -> FloatArray:
-    """A float just below the largest ``t`` with ``P(Bin(N, t) >= X) <= alphas``; 0 at ``X = 0``."""
+def rejected_thresholds(X: npt.NDArray[np.int64], N: int, alphas: FloatArray) -> FloatArray:
+    """A float just below the largest ``t`` with ``P(Bin(N, t) >= X) <= alphas``; 0 at ``X = 0``.
+
+    The one-sided Clopper-Pearson bound, at a level for each ``X`` (Clopper, Pearson 1934).
+
+    Args:
+        X: Votes, ``(L,)``.
+        N: Draws.
+        alphas: Level of each, ``(L,)``.
+
+    Returns:
+        float64 ``(L,)``, rounded down.
+    """
     votes = np.maximum(X, 1)
     root = special.betaincinv(votes, N - votes + 1.0, alphas / INFLATION)
     bounds = np.zeros(len(X), dtype=np.float64)
@@ -105,7 +121,11 @@ def _largest_thresholds(X: npt.NDArray[np.int64], N: int, alphas: FloatArray) ->
     return bounds
 
 
-def holm_thresholds(sizes: npt.ArrayLike, alpha: float) -> FloatArray:
+def holm_thresholds(
+    sizes: npt.ArrayLike,
+    alpha: float,
+    thresholds_of: LargestThresholds = rejected_thresholds,
+) -> FloatArray:
     """The largest threshold ``t`` at which Holm certifies each vote level: all budgets in one run.
 
     Vote levels are passed from ``N`` votes down. The level of ``X`` votes starts at the position
@@ -117,6 +137,8 @@ def holm_thresholds(sizes: npt.ArrayLike, alpha: float) -> FloatArray:
     Args:
         sizes: Elements with ``X`` votes, ``(N + 1,)``, index ``X``.
         alpha: Failure probability of the whole family.
+        thresholds_of: The test: by default that of a label fixed before the votes;
+            :func:`mmcert.theory.selection.top_label_thresholds` for histograms of the most votes.
 
     Returns:
         float64 ``(N + 1,)``, non-decreasing in ``X``: elements with ``X`` votes are certified at
@@ -129,7 +151,7 @@ def holm_thresholds(sizes: npt.ArrayLike, alpha: float) -> FloatArray:
     _, counts = checked_levels(np.zeros(len(np.asarray(sizes))), sizes)
     N = len(counts) - 1
     left = np.maximum(np.cumsum(counts), 1)  # P - j + 1 where j is the first position of level X
-    bounds = _largest_thresholds(np.arange(N + 1), N, alpha / left)
+    bounds = thresholds_of(np.arange(N + 1), N, alpha / left)
     # An empty level is no test: it must not stop the procedure.
     bounds[counts == 0] = np.inf
     bounds = np.minimum.accumulate(bounds[::-1])[::-1]
@@ -137,10 +159,18 @@ def holm_thresholds(sizes: npt.ArrayLike, alpha: float) -> FloatArray:
     return np.where(np.isfinite(bounds), bounds, finite.max() if finite.size else 0.0)
 
 
-def bonferroni_thresholds(N: int, P: int, alpha: float) -> FloatArray:
+def bonferroni_thresholds(
+    N: int, P: int, alpha: float, thresholds_of: LargestThresholds = rejected_thresholds
+) -> FloatArray:
     """The largest threshold ``t`` at which Bonferroni certifies an element with ``X`` votes.
 
     The one-sided Clopper-Pearson bound at ``alpha / P``; joint over all budgets.
+
+    Args:
+        N: Draws.
+        P: Elements in the family.
+        alpha: Failure probability of the whole family.
+        thresholds_of: As in :func:`holm_thresholds`.
 
     Returns:
         float64 ``(N + 1,)``, non-decreasing in ``X``. Rounded down.
@@ -148,4 +178,4 @@ def bonferroni_thresholds(N: int, P: int, alpha: float) -> FloatArray:
     >>> bool(bonferroni_thresholds(4, 5, 0.05)[4] < 0.01 ** 0.25)
     True
     """
-    return _largest_thresholds(np.arange(N + 1), N, np.full(N + 1, alpha / max(P, 1)))
+    return thresholds_of(np.arange(N + 1), N, np.full(N + 1, alpha / max(P, 1)))

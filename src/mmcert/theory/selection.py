@@ -69,6 +69,29 @@ def top_label_pvalue(X: npt.ArrayLike, N: int, t: npt.ArrayLike) -> FloatArray:
     return np.asarray(np.where(convex & (thresholds < 1), np.minimum(total, 1.0), 1.0))
 
 
+def top_label_thresholds(X: npt.NDArray[np.int64], N: int, alphas: FloatArray) -> FloatArray:
+    """The largest ``t`` with :func:`top_label_pvalue` at most ``alphas``, for Holm at all budgets.
+
+    The p-value rises with ``t`` where its condition holds, so bisection finds the end. Unlike
+    :func:`top_label_lower_bound` this is for one budget at a time.
+
+    Args:
+        X: Most votes of any label, ``(L,)``.
+        N: Draws.
+        alphas: Level of each, ``(L,)``.
+
+    Returns:
+        float64 ``(L,)``, rounded down; 0 where not even ``t = 1/2`` is rejected.
+    """
+    low, high = np.full(len(X), 0.5), np.ones(len(X))
+    possible = top_label_pvalue(X, N, low) <= alphas
+    for _ in range(53):
+        middle = (low + high) / 2
+        rejected = top_label_pvalue(X, N, middle) <= alphas
+        low, high = np.where(rejected, middle, low), np.where(rejected, high, middle)
+    return np.where(possible, low, 0.0)
+
+
 def top_label_lower_bound(X: npt.ArrayLike, N: int, alpha: float) -> FloatArray:
     """Lower bound of ``p`` of the label with the most votes, selected on the same votes.
 
