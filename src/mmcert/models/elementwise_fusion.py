@@ -1,0 +1,234 @@
+"""An image + audio classifier that encodes every element on its own.
+
+Each retained element adds a feature vector, which depends on its position and value and on nothing
+else; a multi-layer perceptron reads the two sums. Features are made once per sample, so a draw
+costs one masked sum and the head: about ten microseconds on a CPU core.
+
+Letters: ``B`` samples, ``R`` ablated inputs, ``n`` elements of a modality, ``e`` values of an
+element, ``D`` features of an element, ``C`` classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmcert.errors import ConfigError
+from mmcert.models.base import BaseModel, check_finite
+from mmcert.sampling.subsets import Subset
+
+#: Sums of features are divided by these, so that they start at the order of 1. Constants, not the
+#: number of retained elements: it may differ between draws (pooled sub-sampling).
+PIXEL_SCALE, CHUNK_SCALE = 10.0, 2.0
+#: Power below which a frequency counts as silent (amplitudes are in [-1, 1]).
+SILENCE = 1e-4
+
+
+def as_elements(x: Tensor, element_axes: tuple[int, ...]) -> Tensor:
+    """A batch of tensors as lists of elements.
+
+    Args:
+        x: (B, *shape).
+        element_axes: The axes of ``shape`` that count elements.
+
+    Returns:
+        (B, n, e), elements in C order of their axes.
+
+    >>> as_elements(torch.zeros(2, 3, 5, 7), (1, 2)).shape
+    torch.Size([2, 35, 3])
+    """
+    first = [axis + 1 for axis in element_axes]
+    rest = [axis for axis in range(1, x.ndim) if axis not in first]
+    moved = x.permute(0, *first, *rest)
+    n = moved.shape[1 : 1 + len(first)].numel()
+    return moved.reshape(len(x), n, -1)
+
+
+class PixelFeatures(nn.Module):
+    """Features of a pixel: a vector of its position plus one per value, scaled by the value.
+
+    Args:
+        n: Pixels.
+        values: Values of a pixel (channels).
+        features: D.
+    """
+
+    def __init__(self, n: int, values: int, features: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(n, 1 + values, features) * 0.1)
+
+    def forward(self, elements: Tensor) -> Tensor:
+        """(B, n, e) to features (B, n, D)."""
+        present, values = self.weight[:, 0], self.weight[:, 1:]
+        return present + torch.einsum("bne,ned->bnd", elements, values)
+
+    def summed(self, elements: Tensor, mask: Tensor) -> Tensor:
+        """Sums of the features that masks (R, n) retain: (R, D).
+
+        One matrix product with the weights; features of whole batches would not fit the cache.
+        """
+        rows = elements.repeat_interleave(len(mask) // len(elements), dim=0)  # (R, n, e)
+        kept = torch.cat((torch.ones_like(rows[..., :1]), rows), -1) * mask[..., None]
+        return kept.flatten(1) @ self.weight.flatten(0, 1)
+
+
+class ChunkFeatures(nn.Module):
+    """Features of a chunk of samples: its log spectrum and position through a small net.
+
+    Args:
+        n: Chunks.
+        samples: Samples of a chunk.
+        hidden: Width of the net.
+        features: D.
+    """
+
+    window: Tensor
+
+    def __init__(self, n: int, samples: int, hidden: int, features: int) -> None:
+        super().__init__()
+        self.register_buffer("window", torch.hann_window(samples), persistent=False)
+        self.spectrum = nn.Linear(samples // 2 + 1, hidden)
+        self.place = nn.Parameter(torch.randn(n, hidden) * 0.1)
+        self.out = nn.Linear(hidden, features)
+        self.place_out = nn.Parameter(torch.zeros(n, features))
+
+    def forward(self, elements: Tensor) -> Tensor:
+        """(B, n, samples) to features (B, n, D)."""
+        power = torch.fft.rfft(elements * self.window).abs().square()
+        level = (torch.log(power + SILENCE) + 5.0) / 4.0  # silence is about -1, loud about 2
+        hidden = F.relu(self.spectrum(level) + self.place)
+        return F.relu(self.out(hidden) + self.place_out)
+
+    def summed(self, elements: Tensor, mask: Tensor) -> Tensor:
+        """Sums of the features that masks (R, n) retain: (R, D)."""
+        features = self(elements)  # (B, n, D)
+        grouped = mask.to(features.dtype).reshape(len(features), -1, mask.shape[1])
+        return torch.bmm(grouped, features).flatten(0, 1)
+
+
+class ElementwiseFusion(BaseModel):
+    """Image + audio classification from sums of element features.
+
+    Args:
+        inputs: How the modalities are made of elements (``InputSpec``), of fixed shape.
+        classes: C.
+        encoding: Per modality ``{"name": "retained_indicator"}``: features depend on position and
+            value of what is retained, and an ablated element adds nothing.
+        image: The modality of pixels.
+        audio: The modality of chunks of waveform samples in [-1, 1].
+        pixel_features: D of the image.
+        chunk_features: D of the audio.
+        hidden: Width of the head.
+        dropout: Share of the head's inputs that training drops.
+
+    Raises:
+        ConfigError: For a modality that the data does not have, varying shapes or another encoding.
+    """
+
+    default_block = 1000
+
+    def __init__(
+        self,
+        inputs: Mapping[str, Any],
+        classes: int,
+        encoding: Mapping[str, Mapping[str, Any]],
+        *,
+        image: str = "image",
+        audio: str = "audio",
+        pixel_features: int = 256,
+        chunk_features: int = 128,
+        hidden: int = 256,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self._modalities = (image, audio)
+        self._axes: dict[str, tuple[int, ...]] = {}
+        sizes = {}
+        for name in self._modalities:
+            if name not in inputs:
+                raise ConfigError(
+                    f"model 'elementwise_fusion' reads the modality '{name}'; the data has "
+                    f"{', '.join(inputs)}. Set model.options.image and model.options.audio."
+                )
+            if encoding[name]["name"] != "retained_indicator":
+                raise ConfigError(
+                    f"model 'elementwise_fusion' knows which elements are retained; set "
+                    f"encoding=retained_indicator instead of {encoding[name]['name']} "
+                    f"for '{name}'."
+                )
+            shape = tuple(inputs[name].shape)
+            if None in shape:
+                raise ConfigError(
+                    f"model 'elementwise_fusion' has weights per position and needs inputs of one "
+                    f"size; '{name}' has the shape {shape}."
+                )
+            self._axes[name] = tuple(inputs[name].element_axes)
+            sizes[name] = as_elements(torch.empty(1, *shape), self._axes[name]).shape[1:]
+        self.pixels = PixelFeatures(*sizes[image], pixel_features)
+        self.chunks = ChunkFeatures(*sizes[audio], chunk_features, chunk_features)
+        self.bias = nn.Parameter(torch.zeros(pixel_features + chunk_features))
+        self.dropout = nn.Dropout(dropout)
+        self.first = nn.Linear(pixel_features + chunk_features, hidden)
+        self.second = nn.Linear(hidden, hidden)
+        self.last = nn.Linear(hidden, classes)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Image and audio."""
+        return self._modalities
+
+    def logits(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Tensor:
+        """Logits of ablated inputs.
+
+        Args:
+            inputs: Per modality float32 (B, *shape).
+            masks: Per modality bool (R, n).
+
+        Returns:
+            float32 (R, C).
+        """
+        image, audio = self._modalities
+        elements = {name: as_elements(inputs[name], self._axes[name]) for name in self._modalities}
+        return self._head(
+            self.pixels.summed(elements[image], masks[image]),
+            self.chunks.summed(elements[audio], masks[audio]),
+        )
+
+    def prepare(self, sample: Mapping[str, Any]) -> Any:
+        """The features of every element of one sample, (n, D) per modality, on the device.
+
+        Raises:
+            DataError: Where a modality is missing.
+        """
+        inputs = self._on_device(sample)
+        image, audio = self._modalities
+        elements = {name: as_elements(x, self._axes[name]) for name, x in inputs.items()}
+        features = {image: self.pixels(elements[image])[0], audio: self.chunks(elements[audio])[0]}
+        return {"id": sample["id"], "features": features}
+
+    def label(self, state: Any, subsets: Mapping[str, Subset]) -> Tensor:
+        """The labels of ``B`` draws of one sample, int64 (B,).
+
+        Raises:
+            NonFiniteLogitsError: Naming the sample.
+        """
+        features = state["features"]
+        # A product with the mask; gathering (B, k, D) is slower where k is 8 % of n.
+        sums = [
+            subsets[name].mask.to(features[name].dtype) @ features[name]
+            for name in self._modalities
+        ]
+        logits = self._head(*sums)
+        check_finite(logits, state["id"])
+        return logits.argmax(1)
+
+    def _head(self, image: Tensor, audio: Tensor) -> Tensor:
+        """Sums of features (R, D) of both modalities to logits (R, C)."""
+        sums = torch.cat((image / PIXEL_SCALE, audio / CHUNK_SCALE), 1)
+        x = F.relu(self.first(self.dropout(F.relu(sums + self.bias))))
+        x = x + F.relu(self.second(self.dropout(x)))
+        return self.last(x)

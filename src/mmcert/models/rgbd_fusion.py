@@ -1,0 +1,211 @@
+"""A compact two-stream RGB-D segmentation net that works from few retained pixels.
+
+The retained values are averaged over the cells of a coarse work grid (masked average pooling), so
+that a picture of which 2 % of the pixels are left becomes a dense one before the first convolution:
+a cell without a retained pixel takes the average of the next larger cell that has one. One
+convolution stem per stream, fusion by addition, a small U-Net, bilinear upsampling of the logits.
+Depth enters as inverse depth, which is linear over a plane seen by a pinhole camera.
+
+Letters: ``B`` samples, ``R`` ablated inputs, ``C`` classes, ``H, W`` native grid, ``h, w`` work
+grid, ``c`` channels of a stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmcert.errors import ConfigError
+from mmcert.models.base import BaseModel, repeated
+from mmcert.sampling.encodings import build_encoding
+
+#: Metres; depth enters as NEAR / depth, which is at most about 1 for what a car's camera sees.
+NEAR = 4.0
+#: Retained pixels that the average of the next larger cell counts for.
+PRIOR_PIXELS = 0.05
+#: Each level of the pyramid of averages halves the grid.
+PYRAMID_LEVELS = 4
+
+
+class ConvBlock(nn.Sequential):
+    """Convolution, batch normalisation, ReLU."""
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1):
+        super().__init__(
+            nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, bias=False),
+            nn.BatchNorm2d(channels_out),
+            nn.ReLU(inplace=True),
+        )
+
+
+def masked_pyramid(sums: Tensor, counts: Tensor, levels: int = PYRAMID_LEVELS) -> Tensor:
+    """Averages of the retained values in each cell, empty cells filled from larger ones.
+
+    Args:
+        sums: Sum of the retained values per cell, float (R, c, h, w).
+        counts: Retained values per cell, float (R, 1, h, w).
+        levels: Number of grids, each half the size of the one before.
+
+    Returns:
+        float (R, c, h, w).
+
+    >>> sums = torch.tensor([[[[6.0, 0.0], [0.0, 0.0]]]])
+    >>> counts = torch.tensor([[[[3.0, 0.0], [0.0, 0.0]]]])
+    >>> masked_pyramid(sums, counts, levels=2).flatten().round(decimals=3).tolist()
+    [2.0, 2.0, 2.0, 2.0]
+    """
+    if levels == 1 or min(sums.shape[-2:]) == 1:
+        total = counts.sum((-2, -1), keepdim=True)
+        filling = sums.sum((-2, -1), keepdim=True) / total.clamp(min=1e-6)
+    else:
+        pooled = F.avg_pool2d(torch.cat((sums, counts), 1), 2, ceil_mode=True) * 4
+        coarse = masked_pyramid(pooled[:, :-1], pooled[:, -1:], levels - 1)
+        filling = F.interpolate(coarse, size=sums.shape[-2:], mode="nearest")
+    return (sums + PRIOR_PIXELS * filling) / (counts + PRIOR_PIXELS)
+
+
+class RGBDFusion(BaseModel):
+    """Two-stream RGB-D segmentation on a coarse work grid; any native size.
+
+    Args:
+        inputs: How the two modalities are made of elements (``InputSpec``), equal pixel grids.
+        classes: C.
+        encoding: Per modality the configuration of its encoding.
+        rgb: The modality with colours, (3, H, W) in [0, 1].
+        depth: The modality with depth in metres, (1, H, W); 0 means no measurement.
+        grid: Work grid (h, w), the same for every native size.
+        widths: Channels at the work grid and at each of three halvings.
+
+    Raises:
+        ConfigError: For a modality that the data does not have.
+    """
+
+    default_block = 32
+
+    def __init__(
+        self,
+        inputs: Mapping[str, Any],
+        classes: int,
+        encoding: Mapping[str, Mapping[str, Any]],
+        *,
+        rgb: str = "rgb",
+        depth: str = "depth",
+        grid: Sequence[int] = (24, 80),
+        widths: Sequence[int] = (32, 48, 64, 96),
+    ) -> None:
+        super().__init__()
+        for name in (rgb, depth):
+            if name not in inputs:
+                raise ConfigError(
+                    f"model 'rgbd_fusion' reads the modality '{name}'; the data has "
+                    f"{', '.join(inputs)}. Set model.options.rgb and model.options.depth."
+                )
+        self._rgb, self._depth = rgb, depth
+        self._grid = (int(grid[0]), int(grid[1]))
+        self._encodings = nn.ModuleDict(
+            {name: build_encoding(encoding[name], inputs[name]) for name in (rgb, depth)}
+        )
+        self._encoding_names = {name: encoding[name]["name"] for name in (rgb, depth)}
+        first, second, third, last = (int(width) for width in widths)
+        # Values, how many there are, the two coordinates of the cell; how many were retained.
+        counted = self._encoding_names[depth] in ("retained_indicator", "doubling")
+        self.stem_rgb = ConvBlock(3 + 1 + 2, first)
+        self.stem_depth = ConvBlock(1 + 1 + 2 + counted, first)
+        self.fuse = ConvBlock(first, first)
+        self.down1 = nn.Sequential(ConvBlock(first, second, stride=2), ConvBlock(second, second))
+        self.down2 = nn.Sequential(ConvBlock(second, third, stride=2), ConvBlock(third, third))
+        self.down3 = nn.Sequential(ConvBlock(third, last, stride=2), ConvBlock(last, last))
+        self.narrow2, self.up2 = ConvBlock(last, third, kernel=1), ConvBlock(third, third)
+        self.narrow1, self.up1 = ConvBlock(third, second, kernel=1), ConvBlock(second, second)
+        self.narrow0, self.up0 = ConvBlock(second, first, kernel=1), ConvBlock(first, first)
+        self.head = nn.Conv2d(first, classes, kernel_size=1)
+        # 2.5 times faster on CPUs, the upsampling of the logits seven times.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Colour and depth."""
+        return (self._rgb, self._depth)
+
+    def logits(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Tensor:
+        """Logits of ablated pictures.
+
+        Args:
+            inputs: ``rgb`` float32 (B, 3, H, W) in [0, 1], ``depth`` float32 (B, 1, H, W) in metres.
+            masks: Per modality bool (R, H * W).
+
+        Returns:
+            float32 (R, C, H, W).
+        """
+        native = inputs[self._rgb].shape[-2:]
+        encoded = {
+            name: self._encodings[name](repeated(inputs[name], len(masks[name])), masks[name])
+            for name in self.modalities
+        }
+        x = self.stem_rgb(self._rgb_cells(encoded[self._rgb]))
+        x = self.fuse(x + self.stem_depth(self._depth_cells(encoded[self._depth])))
+        x1 = self.down1(x)
+        x2 = self.down2(x1)
+        y = self.up2(_enlarge(self.narrow2(self.down3(x2)), x2) + x2)
+        y = self.up1(_enlarge(self.narrow1(y), x1) + x1)
+        y = self.up0(_enlarge(self.narrow0(y), x) + x)
+        return F.interpolate(self.head(y), size=native, mode="bilinear", align_corners=False)
+
+    def _rgb_cells(self, encoded: Tensor) -> Tensor:
+        """Encoded colours (R, c', H, W) to the channels of the RGB stem (R, 6, h, w)."""
+        retained = self._retained(self._rgb, encoded, 3)
+        if retained is None:
+            retained = encoded.new_ones(()).expand_as(encoded[:, :1])
+        return self._cells(encoded[:, :3], retained)
+
+    def _depth_cells(self, encoded: Tensor) -> Tensor:
+        """Encoded depths in metres (R, c', H, W) to the channels of the depth stem (R, c, h, w)."""
+        metres = encoded[:, :1]
+        measured = metres > 0
+        inverse = torch.where(measured, NEAR / metres.clamp(min=NEAR / 4), 0.0)
+        cells = self._cells(inverse, measured.to(encoded.dtype))
+        retained = self._retained(self._depth, encoded, 1)
+        if retained is None:
+            return cells
+        # Retained pixels without a measurement tell of sky and gaps, so both are counted.
+        return torch.cat((cells, F.adaptive_avg_pool2d(retained, self._grid) * 10.0), 1)
+
+    def _retained(self, name: str, encoded: Tensor, channels: int) -> Tensor | None:
+        """Which pixels are retained, float (R, 1, H, W); None where the encoding does not tell."""
+        if self._encoding_names[name] == "retained_indicator":
+            return encoded[:, -1:]
+        if self._encoding_names[name] == "doubling":  # x and 1 - x add up to 1 where retained
+            return encoded[:, :1] + encoded[:, channels : channels + 1]
+        return None
+
+    def _cells(self, values: Tensor, present: Tensor) -> Tensor:
+        """Filled averages, amount present and coordinates per cell.
+
+        Args:
+            values: float (R, c, H, W), zero where nothing is present.
+            present: float (R, 1, H, W), 0 or 1.
+
+        Returns:
+            float (R, c + 3, h, w).
+        """
+        height, width = values.shape[-2:]
+        pixels = height * width / (self._grid[0] * self._grid[1])
+        pooled = F.adaptive_avg_pool2d(torch.cat((values, present), 1), self._grid) * pixels
+        counts = pooled[:, -1:]
+        filled = masked_pyramid(pooled[:, :-1], counts)
+        rows = torch.linspace(-1, 1, self._grid[0], device=values.device, dtype=values.dtype)
+        columns = torch.linspace(-1, 1, self._grid[1], device=values.device, dtype=values.dtype)
+        y, x = torch.meshgrid(rows, columns, indexing="ij")
+        place = torch.stack((y, x)).expand(len(values), 2, *self._grid)
+        return torch.cat((filled, torch.log1p(counts), place), 1).contiguous(
+            memory_format=torch.channels_last
+        )
+
+
+def _enlarge(x: Tensor, like: Tensor) -> Tensor:
+    """Bilinear to the grid of ``like``."""
+    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)

@@ -1,0 +1,205 @@
+"""Augmentations of a training batch, on its device, before the ablation.
+
+Each takes a batch and its targets and gives both back. Letters: ``B`` samples.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mmcert.errors import ConfigError
+
+Inputs = dict[str, Tensor]
+Augmentation = Callable[[Inputs, Tensor], tuple[Inputs, Tensor]]
+
+
+def _uniform(like: Tensor, *shape: int) -> Tensor:
+    """Uniform in [-1, 1), on the device of ``like``."""
+    return torch.rand(*shape, device=like.device) * 2 - 1
+
+
+@dataclass(frozen=True)
+class AffineImage:
+    """Small random affine maps of a picture (B, c, H, W), for drawings whose meaning they keep.
+
+    Args:
+        modality: Which.
+        rotate: Largest angle, radians.
+        scale: Largest relative change of size.
+        shear: Largest shear, pixels per pixel.
+        shift: Largest shift, in half widths.
+    """
+
+    modality: str = "image"
+    rotate: float = 0.15
+    scale: float = 0.1
+    shear: float = 0.15
+    shift: float = 0.1
+
+    def __call__(self, inputs: Inputs, targets: Tensor) -> tuple[Inputs, Tensor]:
+        """Change a batch."""
+        x = inputs[self.modality]
+        batch = len(x)
+        angle = _uniform(x, batch) * self.rotate
+        size = 1 + _uniform(x, batch, 2) * self.scale
+        shear = _uniform(x, batch) * self.shear
+        rows = (
+            torch.stack((angle.cos() * size[:, 0], shear - angle.sin()), 1),
+            torch.stack((angle.sin(), angle.cos() * size[:, 1]), 1),
+        )
+        shift = _uniform(x, batch, 2, 1) * self.shift
+        theta = torch.cat((torch.stack(rows, 1), shift), 2)  # (B, 2, 3)
+        grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+        return {**inputs, self.modality: F.grid_sample(x, grid, align_corners=False)}, targets
+
+
+@dataclass(frozen=True)
+class Waveform:
+    """Other speed (and pitch), start, loudness and noise of a waveform (B, chunks, samples).
+
+    Args:
+        modality: Which.
+        speed: Largest relative change of speed.
+        shift: Largest shift, samples.
+        gain: Largest change of loudness, natural logarithm.
+        noise: Largest standard deviation of white noise, drawn log-uniformly over 4 decades.
+    """
+
+    modality: str = "audio"
+    speed: float = 0.2
+    shift: float = 400
+    gain: float = 0.7
+    noise: float = 0.005
+
+    def __call__(self, inputs: Inputs, targets: Tensor) -> tuple[Inputs, Tensor]:
+        """Change a batch."""
+        x = inputs[self.modality]
+        flat = x.flatten(1)  # (B, samples)
+        batch, samples = flat.shape
+        time = torch.arange(samples, device=x.device) * (1 + _uniform(x, batch, 1) * self.speed)
+        place = (time + _uniform(x, batch, 1) * self.shift) / (samples - 1) * 2 - 1
+        grid = torch.stack((place, torch.zeros_like(place)), -1)[:, None]  # (B, 1, samples, 2)
+        moved = F.grid_sample(flat[:, None, None], grid, align_corners=True)[:, 0, 0]
+        loud = moved * torch.exp(_uniform(x, batch, 1) * self.gain)
+        level = self.noise * 10 ** (2 * _uniform(x, batch, 1) - 2)
+        noisy = loud + torch.randn_like(loud) * level
+        return {**inputs, self.modality: noisy.reshape(x.shape)}, targets
+
+
+@dataclass(frozen=True)
+class ShuffleWithinClass:
+    """Give each sample the modality of a random sample of the batch with the same label.
+
+    For pairs that were put together by label, such as an image and a recording of a digit.
+
+    Args:
+        modality: Which is exchanged.
+    """
+
+    modality: str = "audio"
+
+    def __call__(self, inputs: Inputs, targets: Tensor) -> tuple[Inputs, Tensor]:
+        """Change a batch; targets (B,)."""
+        order = torch.randperm(len(targets), device=targets.device)
+        place = torch.empty_like(order)
+        # Both sorts are stable, so the j-th member of a class gets its j-th in the random order.
+        place[targets.argsort(stable=True)] = order[targets[order].argsort(stable=True)]
+        return {**inputs, self.modality: inputs[self.modality][place]}, targets
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """Mirror pictures left to right, all modalities and the target (B, H, W) alike.
+
+    Args:
+        probability: Of each sample.
+    """
+
+    probability: float = 0.5
+
+    def __call__(self, inputs: Inputs, targets: Tensor) -> tuple[Inputs, Tensor]:
+        """Change a batch."""
+        turned = torch.rand(len(targets), device=targets.device) < self.probability
+
+        def flip(x: Tensor) -> Tensor:
+            return torch.where(turned.reshape(-1, *[1] * (x.ndim - 1)), x.flip(-1), x)
+
+        return {name: flip(x) for name, x in inputs.items()}, flip(targets)
+
+
+@dataclass(frozen=True)
+class Lighting:
+    """Other exposure and colour of light in pictures (B, 3, H, W) in [0, 1].
+
+    Args:
+        modality: Which.
+        gain: Largest change of brightness, natural logarithm.
+        colour: Largest change of one channel, natural logarithm.
+    """
+
+    modality: str = "rgb"
+    gain: float = 0.3
+    colour: float = 0.1
+
+    def __call__(self, inputs: Inputs, targets: Tensor) -> tuple[Inputs, Tensor]:
+        """Change a batch."""
+        x = inputs[self.modality]
+        change = _uniform(x, len(x), 1, 1, 1) * self.gain
+        change = change + _uniform(x, len(x), x.shape[1], 1, 1) * self.colour
+        return {**inputs, self.modality: (x * change.exp()).clamp(0, 1)}, targets
+
+
+AUGMENTATIONS: dict[str, type[Any]] = {
+    "affine_image": AffineImage,
+    "waveform": Waveform,
+    "shuffle_within_class": ShuffleWithinClass,
+    "mirror": Mirror,
+    "lighting": Lighting,
+}
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Augmentations one after the other."""
+
+    parts: tuple[Augmentation, ...]
+
+    def __call__(self, inputs: Inputs, targets: Tensor) -> tuple[Inputs, Tensor]:
+        """Change a batch."""
+        for part in self.parts:
+            inputs, targets = part(inputs, targets)
+        return inputs, targets
+
+
+def build_augmentations(config: Mapping[str, Mapping[str, Any] | None]) -> Chain:
+    """The augmentations of ``task.augment``, in its order.
+
+    Args:
+        config: Name -> options; an entry that is null is left out.
+
+    Raises:
+        ConfigError: For an unknown name or option.
+    """
+    parts = []
+    for name, options in config.items():
+        if options is None:
+            continue
+        if name not in AUGMENTATIONS:
+            raise ConfigError(
+                f"task.augment.{name} is no augmentation; choose from {', '.join(AUGMENTATIONS)}."
+            )
+        known = [field.name for field in dataclasses.fields(AUGMENTATIONS[name])]
+        unknown = sorted(set(options) - set(known))
+        if unknown:
+            raise ConfigError(
+                f"task.augment.{name}.{unknown[0]} is no option; it has {', '.join(known)}."
+            )
+        parts.append(AUGMENTATIONS[name](**options))
+    return Chain(tuple(parts))

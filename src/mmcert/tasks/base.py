@@ -1,0 +1,253 @@
+"""Training of a base model on randomly ablated inputs, for every task.
+
+Letters: ``B`` samples of a batch, ``M`` ablated inputs of each, ``C`` classes, ``V`` fixed draws
+of a validation sample.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from mmcert.errors import ConfigError, DataError
+from mmcert.metrics.scores import LabelScores
+from mmcert.sampling.subsets import draw_subsets
+from mmcert.sampling.training import training_masks
+from mmcert.tasks.augmentation import build_augmentations
+
+#: Builds the scheme of samples with so many elements per modality (a ``theory`` scheme).
+SchemeFor = Callable[[Mapping[str, int]], Any]
+#: Elements per modality of one sample, from the shapes of its tensors.
+CountElements = Callable[[Mapping[str, Tensor]], dict[str, int]]
+
+SCHEDULES = ("one_cycle", "cosine", "constant")
+
+
+class AblatedTask(pl.LightningModule):
+    """Trains an injected network on fresh sub-samples, and validates it at the test counts.
+
+    Every training step draws new subsets on the device through the scheme that will be certified;
+    only the retained counts vary, by a factor per ablated input that is log-uniform over
+    ``retained_factor``. Validation retains exactly the counts of certification, in draws that are
+    the same every epoch: in training mode or not, a validation batch never sees training ablation.
+
+    Args:
+        net: ``logits(inputs, masks)``, see ``models.base.BaseModel``.
+        scheme_for: The scheme of samples with so many elements.
+        count_elements: Elements of a sample (without batch axis), per modality.
+        classes: C.
+        seed: Seed of the subsets.
+        record: Plain data that every checkpoint carries under ``mmcert``.
+        retained_factor: ``[lo, hi]``, multiples of the test counts in training; covers 1.
+        ablations: M, ablated inputs per sample and step.
+        validation_draws: V, fixed draws of each validation sample.
+        lr: Peak learning rate of AdamW.
+        weight_decay: Decoupled weight decay; none for biases, norms and other vectors.
+        schedule: ``one_cycle``, ``cosine`` or ``constant``, per step.
+        label_smoothing: Of the cross-entropy.
+        augment: Augmentations of a training batch by name, each with its options.
+
+    Raises:
+        ConfigError: For an option that makes no sense.
+    """
+
+    #: The validation score that tells the best checkpoint, higher is better.
+    monitor: str
+
+    def __init__(
+        self,
+        net: nn.Module,
+        *,
+        scheme_for: SchemeFor,
+        count_elements: CountElements,
+        classes: int,
+        seed: int,
+        record: Mapping[str, Any],
+        retained_factor: Sequence[float] = (0.5, 2.0),
+        ablations: int = 1,
+        validation_draws: int = 4,
+        lr: float = 1e-3,
+        weight_decay: float = 1e-2,
+        schedule: str = "one_cycle",
+        label_smoothing: float = 0.0,
+        augment: Mapping[str, Mapping[str, Any] | None] | None = None,
+    ) -> None:
+        super().__init__()
+        low, high = (float(value) for value in retained_factor)
+        if not 0 < low <= 1 <= high:
+            raise ConfigError(
+                f"task.retained_factor={list(retained_factor)} must be [lo, hi] with "
+                f"0 < lo <= 1 <= hi: training has to cover the counts of certification."
+            )
+        for key, value in (("ablations", ablations), ("validation_draws", validation_draws)):
+            if value < 1:
+                raise ConfigError(f"task.{key}={value} must be at least 1.")
+        if schedule not in SCHEDULES:
+            raise ConfigError(f"task.schedule={schedule} is none of {', '.join(SCHEDULES)}.")
+        self.net = net
+        self._scheme_for, self._count = scheme_for, count_elements
+        self._seed = seed
+        self._record = dict(record)
+        self._factor = (low, high)
+        self._ablations, self._validation_draws = ablations, validation_draws
+        self._lr, self._weight_decay, self._schedule = lr, weight_decay, schedule
+        self._loss = nn.CrossEntropyLoss(ignore_index=255, label_smoothing=label_smoothing)
+        self._augment = build_augmentations(augment or {})
+        self.draw_scores = LabelScores(classes)
+        self.ensemble_scores = LabelScores(classes)
+
+    @abstractmethod
+    def check_logits(self, logits: Tensor, targets: Tensor) -> None:
+        """Refuse logits that do not fit the targets of this task."""
+
+    def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
+        """Loss of freshly ablated inputs."""
+        return self._shared_step(batch, "train")
+
+    def validation_step(self, batch: Mapping[str, Any], batch_idx: int) -> None:
+        """Scores of the fixed draws."""
+        self._shared_step(batch, "val")
+
+    def _shared_step(self, batch: Mapping[str, Any], stage: str) -> Tensor:
+        """Ablate, classify, score. Samples of differing size go through the net in groups."""
+        losses, weights = [], []
+        for ids, inputs, targets in _equal_sizes(batch):
+            if stage == "train":
+                inputs, targets = self._augment(inputs, targets)
+            scheme = self._scheme_for(self._count({name: x[0] for name, x in inputs.items()}))
+            masks = self._fresh_masks(scheme, ids) if stage == "train" else self._fixed(scheme, ids)
+            rows = len(next(iter(masks.values()))) // len(ids)
+            logits = self.net(inputs, masks)
+            repeated = targets.repeat_interleave(rows, dim=0)
+            self.check_logits(logits, repeated)
+            losses.append(self._loss(logits.float(), repeated))
+            weights.append(len(ids))
+            if stage == "val":
+                self._score(logits, targets, rows)
+        share = torch.tensor(weights, dtype=torch.float32, device=losses[0].device)
+        loss = torch.stack(losses) @ (share / share.sum())
+        self.log(
+            f"{stage}/loss",
+            loss.detach(),
+            batch_size=sum(weights),
+            on_step=False,
+            on_epoch=True,
+            sync_dist=stage == "val",
+            prog_bar=True,
+        )
+        return loss
+
+    def _fresh_masks(self, scheme: Any, ids: Sequence[str]) -> dict[str, Tensor]:
+        """New masks for M ablated inputs of each sample; other ones on every process and step."""
+        names = [f"{name}/{m}" for name in ids for m in range(self._ablations)]
+        low, high = (math.log(value) for value in self._factor)
+        factors = torch.empty(len(names)).uniform_(low, high).exp().tolist()
+        return training_masks(
+            scheme,
+            seed=self._seed,
+            sample_ids=names,
+            step=self.global_step,
+            factors=factors,
+            rank=self.global_rank,
+            device=self.device,
+        )
+
+    def _fixed(self, scheme: Any, ids: Sequence[str]) -> dict[str, Tensor]:
+        """The V draws of each validation sample, exactly at the counts of certification."""
+        draws = range(self._validation_draws)
+        subsets = [
+            draw_subsets(
+                scheme,
+                seed=self._seed,
+                sample_id=name,
+                stream="train",
+                draws=draws,
+                device=self.device,
+            )
+            for name in ids
+        ]
+        return {name: torch.cat([one[name].mask for one in subsets]) for name in subsets[0]}
+
+    def _score(self, logits: Tensor, targets: Tensor, rows: int) -> None:
+        """Count the labels of single draws, and of their majority per sample."""
+        labels = logits.argmax(1)
+        classes = logits.shape[1]
+        self.draw_scores.update(labels, targets.repeat_interleave(rows, dim=0))
+        one_hot = nn.functional.one_hot(labels.unflatten(0, (-1, rows)), classes)
+        self.ensemble_scores.update(one_hot.sum(1).argmax(-1), targets)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log ``val/<score>`` of single draws and ``val/ensemble_<score>`` of their majority."""
+        for prefix, metric in (("", self.draw_scores), ("ensemble_", self.ensemble_scores)):
+            for name, value in metric.compute().items():
+                self.log(
+                    f"val/{prefix}{name}", value, prog_bar=f"val/{prefix}{name}" == self.monitor
+                )
+            metric.reset()
+
+    def configure_optimizers(self) -> Any:
+        """AdamW and a schedule over all steps of the training."""
+        matrices = [p for p in self.net.parameters() if p.ndim > 1]
+        vectors = [p for p in self.net.parameters() if p.ndim <= 1]
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": matrices, "weight_decay": self._weight_decay},
+                {"params": vectors, "weight_decay": 0.0},
+            ],
+            lr=self._lr,
+        )
+        steps = max(int(self.trainer.estimated_stepping_batches), 2)
+        scheduler: torch.optim.lr_scheduler.LRScheduler
+        if self._schedule == "one_cycle":
+            scheduler = torch.optim.lr_scheduler.OneCycleLR(
+                optimizer, max_lr=self._lr, total_steps=steps, pct_start=0.1
+            )
+        elif self._schedule == "cosine":
+            scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
+        else:
+            scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put what certification needs beside the weights, as plain data."""
+        checkpoint["mmcert"] = self._record
+
+
+def _equal_sizes(
+    batch: Mapping[str, Any],
+) -> Iterator[tuple[list[str], dict[str, Tensor], Tensor]]:
+    """Parts of a batch whose samples have equal shapes: ids, inputs (B, ...), targets (B, ...).
+
+    Raises:
+        DataError: Where a sample has no target.
+    """
+    ids, inputs, targets = batch["id"], batch["inputs"], batch["target"]
+    without = (
+        ids
+        if targets is None
+        else [name for name, target in zip(ids, targets, strict=True) if target is None]
+    )
+    if without:
+        raise DataError(f"sample '{without[0]}' has no target; training needs labelled samples.")
+    if isinstance(targets, Tensor) and all(isinstance(x, Tensor) for x in inputs.values()):
+        yield ids, dict(inputs), targets
+        return
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for index in range(len(ids)):
+        shapes = tuple(tuple(x[index].shape) for x in inputs.values())
+        groups.setdefault(shapes, []).append(index)
+    for members in groups.values():
+        yield (
+            [ids[index] for index in members],
+            {name: torch.stack([x[index] for index in members]) for name, x in inputs.items()},
+            torch.stack([targets[index] for index in members]),
+        )
