@@ -86,8 +86,8 @@ class AVMNIST(MultiModalDataset):
         """See the base class."""
         return (
             "Put MNIST's files (images-idx3-ubyte.gz, labels-idx1-ubyte.gz or their original "
-            f"names) and the folder recordings of the Free Spoken Digit Dataset into {root}, or set "
-            f"data.root."
+            f"names) and the folder recordings of the Free Spoken Digit Dataset into {root}, or "
+            f"set data.root."
         )
 
     def find_splits(self, seed: int) -> dict[str, tuple[str, ...]]:

@@ -133,7 +133,8 @@ def write_scene(folder: Path, index: int, size: tuple[int, int], seed: int) -> N
     label = np.zeros((*size, 3), np.uint8)
     label[..., 0] = 255
     label[..., 2] = np.where(view.road, 255, 0)
-    for path, array in zip(files[:3], (view.image, view.depth, label), strict=True):
+    arrays: tuple[NDArray[np.uint8] | NDArray[np.uint16], ...] = (view.image, view.depth, label)
+    for path, array in zip(files[:3], arrays, strict=True):
         with whole_file(path) as temporary:
             write_png(temporary, array)
     with whole_file(files[3]) as temporary:

@@ -116,8 +116,8 @@ class Workspace:
             if before != self.settings:
                 raise DataError(
                     f"{self.folder}: unfinished work with other settings "
-                    f"({_differences(before, self.settings)}). Finish it with those, or delete that "
-                    f"folder."
+                    f"({_differences(before, self.settings)}). Finish it with those, or "
+                    f"delete that folder."
                 )
             return
         if self.folder.exists() and any(self.folder.iterdir()):

@@ -8,6 +8,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from mmcert.data.roadworld.arrays import Array, single
 from mmcert.data.roadworld.camera import Camera
 from mmcert.data.roadworld.noise import noise
 
@@ -62,20 +63,18 @@ class Ground:
     right: float
     bumps: float
 
-    def centre(self, z: NDArray[np.float32] | float) -> NDArray[np.float32]:
+    def centre(self, z: Array | float) -> Array:
         """X of the centre curve at distance z."""
         z = np.asarray(z, np.float32)
         bend = 0.5 * self.curvature + self.curvature_change / 6 * z
-        return z * (self.heading + z * bend)
+        return single(z * (self.heading + z * bend))
 
-    def direction(self, z: NDArray[np.float32] | float) -> NDArray[np.float32]:
+    def direction(self, z: Array | float) -> Array:
         """Slope dx/dz of the curve at distance z."""
         z = np.asarray(z, np.float32)
-        return self.heading + z * (self.curvature + 0.5 * self.curvature_change * z)
+        return single(self.heading + z * (self.curvature + 0.5 * self.curvature_change * z))
 
-    def lateral(
-        self, x: NDArray[np.float32] | float, z: NDArray[np.float32] | float
-    ) -> NDArray[np.float32]:
+    def lateral(self, x: Array | float, z: Array | float) -> Array:
         """``d`` of points of the ground plan."""
         across = 1 / np.sqrt(1 + self.direction(z) ** 2)
         return ((x - self.centre(z)) * across).astype(np.float32)
@@ -84,26 +83,24 @@ class Ground:
         """X of the point at lateral distance ``d``, its height, and the road's yaw there."""
         slope = float(self.direction(z))
         x = float(self.centre(z)) + d * float(np.sqrt(1 + slope**2))
-        at_x, at_z = np.float32([[x]]), np.float32([[z]])
+        at_x, at_z = single([[x]]), single([[z]])
         return x, float(self.height(at_x, at_z)[0, 0]), float(np.arctan(slope))
 
-    def height(self, x: NDArray[np.float32], z: NDArray[np.float32]) -> NDArray[np.float32]:
+    def height(self, x: Array, z: Array) -> Array:
         """Height of the ground at points of the plan, shape of ``x``."""
         d = self.lateral(x, z)
         h = np.interp(d, self.breaks, self.heights).astype(np.float32)
-        h += z * (self.slope + z * self.crest) + np.float32(self.tilt) * x
+        h += z * (self.slope + z * self.crest) + single(self.tilt) * x
         open_land = np.clip((np.maximum(d - self.breaks[-3], self.breaks[2] - d)) / 3, 0, 1)
-        h += np.float32(self.bumps) * open_land * noise(x, z + 0 * x, 2.5, 3)
+        h += single(self.bumps) * open_land * noise(x, z + 0 * x, 2.5, 3)
         return h
 
-    def surface(self, d: NDArray[np.float32]) -> NDArray[np.uint8]:
+    def surface(self, d: Array) -> NDArray[np.uint8]:
         """:class:`Surface` at lateral distance ``d``."""
         table = np.array(self.surfaces, np.uint8)
-        return table[np.searchsorted(np.float32(self.breaks), d)]
+        return table[np.searchsorted(single(self.breaks), d)]
 
-    def cast(
-        self, camera: Camera, across: NDArray[np.float32], down: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
+    def cast(self, camera: Camera, across: Array, down: Array) -> Array:
         """Distance z at which rays meet the ground, inf where they meet none.
 
         The rays of an image column lie in a vertical plane: its terrain is sampled from near to
@@ -120,18 +117,18 @@ class Ground:
         lowest = float(down[-1])
         samples = 3 * int((down > 0).sum())
         inverse = np.linspace(
-            lowest / (0.4 * self.camera_height), 1 / FARTHEST, samples, dtype=np.float32
+            lowest / (0.2 * self.camera_height), 1 / FARTHEST, samples, dtype=np.float32
         )
-        z = (1 / inverse)[:, None]
+        z = single(1 / inverse)[:, None]
         view = (self.camera_height - self.height(across[None] * z, z)) * inverse[:, None]
         view = np.minimum.accumulate(view, axis=0)  # (samples, W): lowest first
         found = np.full((len(down), len(across)), np.inf, np.float32)
         for column in range(len(across)):
             profile = -view[:, column]
             index = np.searchsorted(profile, -down)
-            met = np.flatnonzero((index < samples) & (index > 0))
-            at = index[met]
+            met = np.flatnonzero(index < samples)
+            at = np.maximum(index[met], 1)
             before, after = profile[at - 1], profile[at]
-            part = (-down[met] - before) / np.maximum(after - before, 1e-9)
+            part = np.clip((-down[met] - before) / np.maximum(after - before, 1e-9), 0, 1)
             found[met, column] = 1 / (inverse[at - 1] + part * (inverse[at] - inverse[at - 1]))
         return found

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
+
+from mmcert.data.roadworld.arrays import Array, single
 
 _SIZE = 256
 #: Cells of the table per correlation length.
@@ -14,16 +15,14 @@ _CELLS = 5.0
 
 
 @lru_cache(maxsize=1)
-def _table() -> NDArray[np.float32]:
+def _table() -> Array:
     """A periodic field of mean 0 and standard deviation 1, ``(256, 256)``."""
     white = np.random.default_rng(20240319).standard_normal((_SIZE, _SIZE))
     field = gaussian_filter(white, 2.0, mode="wrap")
     return ((field - field.mean()) / field.std()).astype(np.float32)
 
 
-def noise(
-    x: NDArray[np.float32], y: NDArray[np.float32], length: float, offset: int = 0
-) -> NDArray[np.float32]:
+def noise(x: Array, y: Array, length: float, offset: int = 0) -> Array:
     """Noise of mean 0 and standard deviation 1 at ``(x, y)``.
 
     Args:
@@ -32,7 +31,7 @@ def noise(
         length: Correlation length in the unit of the coordinates.
         offset: Another offset is another field.
     """
-    scale = np.float32(_CELLS / length)
-    column = (x * scale + np.float32(offset * 37)).astype(np.int32) & (_SIZE - 1)
-    row = (y * scale + np.float32(offset * 101)).astype(np.int32) & (_SIZE - 1)
+    scale = single(_CELLS / length)
+    column = (x * scale + single(offset * 37)).astype(np.int32) & (_SIZE - 1)
+    row = (y * scale + single(offset * 101)).astype(np.int32) & (_SIZE - 1)
     return _table()[row, column]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from mmcert.data.roadworld.arrays import Array, single
 from mmcert.data.roadworld.camera import Camera
 from mmcert.data.roadworld.ground import FARTHEST, Surface
 from mmcert.data.roadworld.lidar import depth_map
@@ -21,8 +22,6 @@ from mmcert.data.roadworld.shade import (
     sunlit,
 )
 from mmcert.data.roadworld.solids import Frustum, meet_ellipsoid, meet_frustum
-
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -59,10 +58,10 @@ def render(scene: Scene, camera: Camera, rng: np.random.Generator) -> View:
     plan = shadow_plan(scene)
     _paint_ground(scene, camera, across, down, z, plan, colour, road)
     _paint_solids(scene, across, down, z, colour, road, silent)
-    haze = np.exp(-z / np.float32(scene.light.haze))[..., None]
+    haze = np.exp(-z / single(scene.light.haze))[..., None]
     haze[~np.isfinite(z)] = 1  # the sky has its haze in it
-    colour = colour * haze + np.float32(scene.light.horizon) * 0.8 * (1 - haze)
-    colour *= np.float32(scene.light.exposure)
+    colour = colour * haze + single(scene.light.horizon) * 0.8 * (1 - haze)
+    colour *= single(scene.light.exposure)
     true = _fewer_distances(z, finer)
     shows_road = _means(road.astype(np.float32), finer) >= 0.5
     no_answer = _means(silent.astype(np.float32), finer) >= 0.5
@@ -95,27 +94,27 @@ def _sky(scene: Scene, across: Array, down: Array) -> Array:
     light = scene.light
     up = np.clip(-down[:, None] + 0 * across[None], 0, 1)
     fade = np.exp(-up * 5)[..., None]
-    colour = np.float32(light.zenith) * (1 - fade) + np.float32(light.horizon) * fade
+    colour = single(light.zenith) * (1 - fade) + single(light.horizon) * fade
     if light.clouds > 0:
         high = 1 / (up + 0.08)
         x, y = across[None] * high, high
         cover = noise(x, y, 3.0, scene.offset) + 0.5 * noise(x, y, 1.1, scene.offset + 1)
         part = np.clip(cover * 0.6 + 1.6 * light.clouds - 0.8, 0, 1)[..., None]
-        white = np.float32([0.95, 0.95, 0.96]) * (0.9 if light.clouds < 1 else 0.85)
+        white = single([0.95, 0.95, 0.96]) * (0.9 if light.clouds < 1 else 0.85)
         colour = colour * (1 - part) + white * part
         colour *= 1 + 0.04 * cover[..., None] * light.clouds
     brightness = 1.3 if light.exposure * light.sky_colour[0] > 0 and light.noise < 0.03 else 0.8
-    colour = colour * np.float32(brightness)
+    colour = colour * single(brightness)
     crown = 1 + 0.35 * noise(across, 0 * across, 0.09, scene.offset + 7)
     crown += 0.15 * noise(across, 0 * across, 0.02, scene.offset + 8)
     end = scene.ground.slope + scene.ground.crest * FARTHEST
     skyline = -(end + np.maximum(crown, 0.1) * scene.treeline / FARTHEST)
     trees = down[:, None] > skyline[None]
-    sunshine = np.float32(light.sky_colour) + 0.3 * np.float32(light.sun_colour)
-    leaf = np.float32([0.05, 0.085, 0.035]) * sunshine * 1.2
+    sunshine = single(light.sky_colour) + 0.3 * single(light.sun_colour)
+    leaf = single([0.05, 0.085, 0.035]) * sunshine * 1.2
     shade = 1 + 0.3 * noise(across[None] + 0 * down[:, None], down[:, None], 0.02, scene.offset + 9)
     part = np.exp(-FARTHEST / light.haze)
-    far = leaf * part + np.float32(light.horizon) * 0.8 * (1 - part)
+    far = leaf * part + single(light.horizon) * 0.8 * (1 - part)
     colour[trees] = (far * shade[..., None])[trees]
     return colour.astype(np.float32)
 
@@ -131,18 +130,18 @@ def _paint_ground(
     road: NDArray[np.bool_],
 ) -> None:
     met = np.isfinite(z)
-    row, column = np.nonzero(met)
+    _, column = np.nonzero(met)
     ahead = z[met]
     x = across[column] * ahead
     d = scene.ground.lateral(x, ahead)
     finer = len(across) / camera.columns
-    pixel = ahead**2 / np.float32(camera.f * finer * scene.ground.camera_height) * 0.3
+    pixel = ahead**2 / single(camera.f * finer * scene.ground.camera_height) * 0.3
     albedo = ground_albedo(scene, x, ahead, d, pixel)
     light = scene.light
-    direct = np.float32(light.sun_colour) * np.float32(-light.sun[1])
+    direct = single(light.sun_colour) * single(-light.sun[1])
     seen = sunlit(plan, x, ahead)[:, None]
     covered = 0.55 + 0.45 * seen  # what hides the sun hides some of the sky too
-    colour[met] = albedo * (np.float32(light.sky_colour) * covered + direct * seen)
+    colour[met] = albedo * (single(light.sky_colour) * covered + direct * seen)
     road[met] = scene.ground.surface(d) == Surface.ROAD
 
 
@@ -157,18 +156,18 @@ def _paint_solids(
 ) -> None:
     height = scene.ground.camera_height
     light = scene.light
-    angle = np.float32(0.012)
+    angle = single(0.012)
     leafy = noise(
         across[None] + 0 * down[:, None],
         down[:, None] + 0 * across[None],
         float(angle),
         scene.offset,
     )
-    for solid in scene.solids:
+    for solid in sorted(scene.solids, key=lambda one: one.z):  # what is near hides what is far
         hits = (
-            meet_frustum(solid, height, across, down)
+            meet_frustum(solid, height, across, down, z)
             if isinstance(solid, Frustum)
-            else meet_ellipsoid(solid, height, across, down, leafy if solid.ragged else None)
+            else meet_ellipsoid(solid, height, across, down, z, leafy if solid.ragged else None)
         )
         if hits is None:
             continue
@@ -177,16 +176,16 @@ def _paint_solids(
         if not visible.any():
             continue
         albedo = solid_albedo(scene, solid, hits, leafy[window])
-        facing = np.clip(hits.normal @ np.float32(light.sun), 0, 1)
+        facing = np.clip(hits.normal @ single(light.sun), 0, 1)
         if solid.kind == "leaves":
             facing = 0.35 * facing + 0.15
         open_sky = 0.55 - 0.45 * hits.normal[..., 1]  # the normal's y points down
-        lit = np.float32(light.sky_colour) * open_sky[..., None] * 0.8
-        lit = lit + np.float32(light.sun_colour) * facing[..., None]
+        lit = single(light.sky_colour) * open_sky[..., None] * 0.8
+        lit = lit + single(light.sun_colour) * facing[..., None]
         shaded = albedo * lit
         if solid.kind in ("body", "cabin"):  # paint and glass mirror some sky
             mirror = 0.10 * np.clip(-hits.normal[..., 1] + 0.3, 0, 1)
-            shaded = shaded + np.float32(light.horizon) * mirror[..., None]
+            shaded = shaded + single(light.horizon) * mirror[..., None]
         z[window][visible] = hits.z[visible]
         colour[window][visible] = shaded[visible]
         road[window][visible] = False
@@ -203,8 +202,8 @@ def _expose(
     x = (np.arange(columns, dtype=np.float32) - camera.u0) / columns
     y = (np.arange(rows, dtype=np.float32) - camera.v0) / columns
     colour = colour * (1 - 0.5 * (x[None] ** 2 + y[:, None] ** 2))[..., None]
-    display = np.clip(colour, 0, None) ** np.float32(1 / 2.2)
+    display = np.clip(colour, 0, None) ** single(1 / 2.2)
     display = display + 0.18 * display * (1 - display) * (2 * display - 1)
     grain = rng.standard_normal(display.shape, dtype=np.float32)
-    display = display + np.float32(light.noise) * grain
+    display = display + single(light.noise) * grain
     return (np.clip(display, 0, 1) * 255 + 0.5).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Paint and shadow: colours of the ground and of solids before light, and where the sun is hidden."""
+"""Paint and shadow: colours before light, and where the sun is hidden."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from mmcert.data.roadworld.arrays import Array, single
 from mmcert.data.roadworld.ground import Surface
 from mmcert.data.roadworld.noise import noise
 from mmcert.data.roadworld.scene import Scene
 from mmcert.data.roadworld.solids import BOTTOM, TOP, Ellipsoid, Frustum, Hits
 
-Array = NDArray[np.float32]
 #: The plan on which shadows are drawn: metres to each side, metres ahead, metres per cell.
 _SIDE, _AHEAD, _CELL = 40.0, 110.0, 0.25
 
@@ -50,7 +50,7 @@ def _grid(window: tuple[slice, slice]) -> tuple[Array, Array]:
     rows, columns = window
     z = (np.arange(rows.start, rows.stop, dtype=np.float32) + 0.5) * _CELL
     x = (np.arange(columns.start, columns.stop, dtype=np.float32) + 0.5) * _CELL - _SIDE
-    return x[None], z[:, None]
+    return single(x[None]), single(z[:, None])
 
 
 def _shade_ellipse(
@@ -73,7 +73,6 @@ def _shade_ellipse(
 def _shade_frustum(plan: Array, solid: Frustum, reach: tuple[float, float]) -> None:
     """A frustum as its foot swept towards the shadow of its top."""
     steps = max(2, min(12, int(np.hypot(*reach) * solid.height / 0.6) + 1))
-    hidden: dict[tuple[int, int], None] = {}
     s, c = np.sin(solid.yaw), np.cos(solid.yaw)
     for step in range(steps):
         height = solid.height * step / (steps - 1)
@@ -89,7 +88,6 @@ def _shade_frustum(plan: Array, solid: Frustum, reach: tuple[float, float]) -> N
         across = np.abs((gx - x) * c - (gz - z) * s) < max(width / 2, 0.6 * _CELL)
         target = plan[window]
         target[along & across] = np.minimum(target[along & across], 0.1)
-    del hidden
 
 
 def sunlit(plan: Array, x: Array, z: Array) -> Array:
@@ -98,7 +96,7 @@ def sunlit(plan: Array, x: Array, z: Array) -> Array:
     column = ((x + _SIDE) / _CELL).astype(np.int32)
     inside = (row >= 0) & (row < plan.shape[0]) & (column >= 0) & (column < plan.shape[1])
     seen = plan[np.where(inside, row, 0), np.where(inside, column, 0)]
-    return np.where(inside, seen, np.float32(1))
+    return np.where(inside, seen, single(1))
 
 
 def ground_albedo(scene: Scene, x: Array, z: Array, d: Array, pixel: Array) -> Array:
@@ -115,20 +113,20 @@ def ground_albedo(scene: Scene, x: Array, z: Array, d: Array, pixel: Array) -> A
         ``(P, 3)`` float32.
     """
     surface = scene.ground.surface(d)
-    albedo = np.float32(scene.albedo)[surface]
+    albedo = single(scene.albedo)[surface]
     seed = scene.offset
 
     def grain(length: float, number: int) -> Array:
         return noise(x, z, length, seed + number) * (length / (length + pixel))
 
     fine, middle, coarse = grain(0.12, 0), grain(0.8, 1), grain(5.0, 2)
-    rough = np.float32([0.07, 0.06, 0.10, 0.16, 0.14, 0.22])[surface]
-    patchy = np.float32([0.035, 0.05, 0.05, 0.08, 0.12, 0.20])[surface]
+    rough = single([0.07, 0.06, 0.10, 0.16, 0.14, 0.22])[surface]
+    patchy = single([0.035, 0.05, 0.05, 0.08, 0.12, 0.20])[surface]
     tone = 1 + rough * fine + patchy * (middle + coarse)
     road = surface == Surface.ROAD
     if scene.markings:
         lane = scene.markings[0].d
-        tone -= 0.05 * road * np.cos((d - lane) * np.float32(2 * np.pi / 1.7))
+        tone -= 0.05 * road * np.cos((d - lane) * single(2 * np.pi / 1.7))
     for patch in scene.patches:
         inside = road & (d > patch.d[0]) & (d < patch.d[1]) & (z > patch.z[0]) & (z < patch.z[1])
         tone[inside] *= patch.tone
@@ -143,7 +141,7 @@ def ground_albedo(scene: Scene, x: Array, z: Array, d: Array, pixel: Array) -> A
         if marking.dash is not None:
             line &= np.mod(z + marking.start, sum(marking.dash)) < marking.dash[0]
         line &= road & (fine + 0.5 * middle < 1.8)  # worn off here and there
-        albedo[line] = np.float32([0.62, 0.62, 0.6]) * (1 + 0.06 * fine[line, None])
+        albedo[line] = single([0.62, 0.62, 0.6]) * (1 + 0.06 * fine[line, None])
     return albedo
 
 
@@ -156,27 +154,27 @@ def solid_albedo(scene: Scene, solid: Frustum | Ellipsoid, hits: Hits, texture: 
         hits: Where it is met.
         texture: Noise of the window ``(h, w)``.
     """
-    colour = np.broadcast_to(np.float32(solid.colour), (*hits.z.shape, 3)).copy()
+    colour = np.broadcast_to(single(solid.colour), (*hits.z.shape, 3)).copy()
     side_face = (hits.face != TOP) & (hits.face != BOTTOM)
     if solid.kind == "leaves":
         colour *= np.clip(1 + 0.45 * texture, 0.25, 2)[..., None]
     elif solid.kind == "house":
         run = np.where(hits.face <= 1, hits.side, hits.along)
         window = side_face & (np.mod(run, 2.8) > 1.6) & (np.mod(hits.up - 1.5, 3.1) > 1.4)
-        colour[window & (hits.up > 1.5)] = np.float32([0.05, 0.06, 0.08])
+        colour[window & (hits.up > 1.5)] = single([0.05, 0.06, 0.08])
         colour *= (1 + 0.05 * texture)[..., None]
     elif solid.kind == "cabin":
         assert isinstance(solid, Frustum)
         glass = side_face & (hits.up < 0.88 * solid.height) & (hits.up > 0.05)
-        colour[glass] = np.float32([0.03, 0.035, 0.045])
+        colour[glass] = single([0.03, 0.035, 0.045])
     elif solid.kind == "body":
         assert isinstance(solid, Frustum)
         ends = (hits.face <= 1) & (hits.up > 0.5 * solid.height) & (hits.up < 0.8 * solid.height)
         lamps = ends & (np.abs(hits.side) > 0.33 * solid.width)
-        colour[lamps & (hits.face == 0)] = np.float32([0.8, 0.8, 0.7])
-        colour[lamps & (hits.face == 1)] = np.float32([0.5, 0.02, 0.02])
+        colour[lamps & (hits.face == 0)] = single([0.8, 0.8, 0.7])
+        colour[lamps & (hits.face == 1)] = single([0.5, 0.02, 0.02])
         plate = (hits.face <= 1) & (np.abs(hits.side) < 0.26) & (np.abs(hits.up - 0.3) < 0.06)
-        colour[plate] = np.float32([0.6, 0.6, 0.55])
+        colour[plate] = single([0.6, 0.6, 0.55])
         colour[side_face & (hits.up < 0.1)] *= 0.3
     elif solid.kind in ("wall", "bark", "roof"):
         colour *= np.clip(1 + 0.12 * texture, 0.4, 1.6)[..., None]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from mmcert.data.roadworld.arrays import Array, single
+
 #: Faces of a frustum, in this order: front (away from the camera at yaw 0), back, right, left,
 #: top, bottom; as indices of its vertices.
 FACES = ((4, 5, 7, 6), (0, 2, 3, 1), (1, 3, 7, 5), (0, 4, 6, 2), (2, 6, 7, 3), (0, 1, 5, 4))
 FRONT, BACK, RIGHT, LEFT, TOP, BOTTOM = range(6)
+#: Nothing is seen nearer than this, metres.
+NEAREST = 0.3
 
 
 @dataclass(frozen=True)
@@ -103,29 +107,51 @@ class Hits:
     up: Array
 
 
-def _window(corners: Array, across: Array, down: Array) -> tuple[slice, slice] | None:
-    """Rows and columns of the image that the corners (x, y, z) span; None where out of view."""
+def _window(corners: Array, across: Array, down: Array, seen: Array) -> tuple[slice, slice] | None:
+    """Rows and columns that the corners (x, y, z) span; None where out of view or hidden."""
     if corners[:, 2].max() < 0.5:
         return None
-    z = np.maximum(corners[:, 2], 0.3)
+    z = np.maximum(corners[:, 2], NEAREST)
     u, v = corners[:, 0] / z, corners[:, 1] / z
     first, last = np.searchsorted(across, [u.min(), u.max()])
     upper, lower = np.searchsorted(down, [v.min(), v.max()])
     if first == last or upper == lower:
         return None
-    return slice(int(upper), int(lower)), slice(int(first), int(last))
+    rows, columns = slice(int(upper), int(lower)), slice(int(first), int(last))
+    return (rows, columns) if seen[rows, columns].max() > corners[:, 2].min() else None
 
 
 def _axes(yaw: float) -> tuple[Array, Array]:
     """Unit vectors along the length and across it (to the right), in camera axes."""
     s, c = np.sin(yaw), np.cos(yaw)
-    return np.float32([s, 0, c]), np.float32([c, 0, -s])
+    return single([s, 0, c]), single([c, 0, -s])
 
 
-def meet_frustum(solid: Frustum, camera_height: float, across: Array, down: Array) -> Hits | None:
-    """Rays ``(x/z, y/z, 1)`` of all columns and rows against a frustum; None where out of view."""
+def _across_both(p: Array, q: Array) -> Array:
+    """Unit vector across two vectors; numpy's own cross product is slow on single ones."""
+    x = p[1] * q[2] - p[2] * q[1]
+    y = p[2] * q[0] - p[0] * q[2]
+    z = p[0] * q[1] - p[1] * q[0]
+    return single([x, y, z]) / (math.sqrt(x * x + y * y + z * z) + 1e-9)
+
+
+def meet_frustum(
+    solid: Frustum, camera_height: float, across: Array, down: Array, seen: Array
+) -> Hits | None:
+    """Rays ``(x/z, y/z, 1)`` of the image against a frustum.
+
+    Args:
+        solid: The frustum.
+        camera_height: Height of the camera.
+        across: ``x/z`` of the columns.
+        down: ``y/z`` of the rows.
+        seen: Distance of what is there already, ``(H, W)``.
+
+    Returns:
+        None where the solid is out of view or wholly hidden.
+    """
     along, right = _axes(solid.yaw)
-    foot = np.float32([solid.x, camera_height - solid.low, solid.z])
+    foot = single([solid.x, camera_height - solid.low, solid.z])
     corners = []
     for end in (-0.5, 0.5):
         for level in (0, 1):
@@ -135,36 +161,31 @@ def meet_frustum(solid: Frustum, camera_height: float, across: Array, down: Arra
                     foot
                     + along * (end * solid.length * length + level * solid.shift)
                     + right * (side * solid.width * width)
-                    - np.float32([0, level * solid.height, 0])
+                    - single([0, level * solid.height, 0])
                 )
     vertices = np.stack(corners)  # end, level, side
-    window = _window(vertices, across, down)
+    window = _window(vertices, across, down, seen)
     if window is None:
         return None
     rows, columns = window
     a, b = across[columns][None], down[rows][:, None]
     middle = vertices.mean(axis=0)
-    nearest = np.full(np.broadcast_shapes(a.shape, b.shape), 0.3, np.float32)
-    farthest = np.full(nearest.shape, np.inf, np.float32)
-    face = np.zeros(nearest.shape, np.intp)
     normals = np.zeros((6, 3), np.float32)
-    for index, corner in enumerate(FACES):
-        p = vertices[list(corner)]
-        normal = np.cross(p[1] - p[0], p[2] - p[0])
-        normal /= np.linalg.norm(normal) + 1e-9
-        if normal @ (p[0] - middle) < 0:
-            normal = -normal
-        normals[index] = normal
-        reach = float(normal @ p[0])
-        speed = normal[0] * a + normal[1] * b + normal[2]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            t = reach / speed
-        entering = (speed < 0) & (t > nearest)
-        nearest[entering] = t[entering] if t.shape == nearest.shape else t
-        face[entering] = index
-        leaving = speed > 0
-        farthest[leaving] = np.minimum(farthest[leaving], t[leaving])
-    z = np.where((nearest < farthest) & (nearest > 0.3), nearest, np.inf).astype(np.float32)
+    reach = np.zeros((6, 1, 1), np.float32)
+    for index, (first, second, third, _) in enumerate(FACES):
+        corner = vertices[first]
+        normal = _across_both(vertices[second] - corner, vertices[third] - corner)
+        normals[index] = normal if normal @ (corner - middle) > 0 else -normal
+        reach[index] = normals[index] @ corner
+    speed = normals[:, 0, None, None] * a + normals[:, 1, None, None] * b
+    speed += normals[:, 2, None, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = reach / speed
+    entry = np.where(speed < 0, t, single(-np.inf))
+    face = entry.argmax(axis=0)
+    nearest = np.take_along_axis(entry, face[None], axis=0)[0]
+    farthest = np.where(speed > 0, t, single(np.inf)).min(axis=0)
+    z = np.where((nearest < farthest) & (nearest > NEAREST), nearest, single(np.inf))
     depth = np.where(np.isfinite(z), z, 0)
     from_foot = np.stack([a * depth - foot[0], b * depth - foot[1], depth - foot[2]], axis=-1)
     return Hits(
@@ -180,7 +201,12 @@ def meet_frustum(solid: Frustum, camera_height: float, across: Array, down: Arra
 
 
 def meet_ellipsoid(
-    solid: Ellipsoid, camera_height: float, across: Array, down: Array, ragged: Array | None
+    solid: Ellipsoid,
+    camera_height: float,
+    across: Array,
+    down: Array,
+    seen: Array,
+    ragged: Array | None,
 ) -> Hits | None:
     """Rays against an ellipsoid; see :func:`meet_frustum`.
 
@@ -189,12 +215,13 @@ def meet_ellipsoid(
         camera_height: Height of the camera.
         across: ``x/z`` of the columns.
         down: ``y/z`` of the rows.
+        seen: Distance of what is there already, ``(H, W)``.
         ragged: Noise of the whole image ``(H, W)`` that eats the outline, or None.
     """
     along, right = _axes(solid.yaw)
-    centre = np.float32([solid.x, camera_height - solid.middle, solid.z])
+    centre = single([solid.x, camera_height - solid.middle, solid.z])
     reach = max(solid.length, solid.width)
-    offsets = np.float32(
+    offsets = single(
         [
             [i * reach, j * solid.height, k * reach]
             for i in (-1, 1)
@@ -202,7 +229,7 @@ def meet_ellipsoid(
             for k in (-1, 1)
         ]
     )
-    window = _window(centre + offsets, across, down)
+    window = _window(centre + offsets, across, down, seen)
     if window is None:
         return None
     rows, columns = window
@@ -226,13 +253,13 @@ def meet_ellipsoid(
     )
     root = np.sqrt(np.maximum(inside, 0) / square)
     t = -half / square - root
-    z = np.where((inside > edge) & (t > 0.3), t, np.inf).astype(np.float32)
+    z = np.where((inside > edge) & (t > NEAREST), t, single(np.inf))
     depth = np.where(np.isfinite(z), z, 0)
     p, q, r = (start[i] + ray[i] * depth for i in range(3))
     normal = (
         (p / solid.length)[..., None] * along
         + (q / solid.width)[..., None] * right
-        + (r / solid.height)[..., None] * np.float32([0, 1, 0])
+        + (r / solid.height)[..., None] * single([0, 1, 0])
     )
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True) + 1e-9
     return Hits(
