@@ -53,10 +53,16 @@ def retained_count(ratio: float | str, n: int) -> int:
 
     A ratio is the same ``k`` before and after the attack for modification only (method section 1).
 
+    Raises:
+        ConfigError: For a ratio that is not a number in [0, 1].
+
     >>> retained_count(0.0193, 465750), retained_count(0.00214, 465750)
     (8988, 996)
     """
-    exact = Fraction(str(ratio))
+    try:
+        exact = Fraction(str(ratio))
+    except ValueError:
+        raise ConfigError(f"a retained ratio must be a number in [0, 1], not {ratio!r}.") from None
     if not 0 <= exact <= 1:
         raise ConfigError(f"a retained ratio must lie in [0, 1], not {ratio}.")
     return (exact.numerator * n) // exact.denominator
