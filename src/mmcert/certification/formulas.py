@@ -14,9 +14,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mmcert.theory.schemes import round_down
 
 #: The positive class of a task with two classes.
@@ -118,86 +115,3 @@ def rates(certified: Sequence[int], totals: Sequence[int]) -> Rates:
 def shown(value: Fraction | None) -> float | None:
     """A certified figure as a float: rounded down, an undefined one as None."""
     return None if value is None else round_down(value)
-
-
-#: Bits of the second part of a fixed-point quotient.
-FINE = 40
-
-
-@dataclass(frozen=True)
-class Quotients:
-    """Sums of ratios of integers, bracketed so that almost none needs a rational number.
-
-    The sum lies in ``[low, low + count) / 2**bits``.
-    """
-
-    low: tuple[int, ...]
-    count: tuple[int, ...]
-    bits: int
-
-
-def sum_quotients(
-    numerators: NDArray[np.int64], denominators: NDArray[np.int64], defined: NDArray[np.bool_]
-) -> Quotients:
-    """Sums over samples of ``numerator / denominator`` in fixed point, rounded down.
-
-    Args:
-        numerators: ``(S, G)``, at least 0 and at most their denominators.
-        denominators: ``(S, G)``; where one is 0, the quotient is 0.
-        defined: ``(S, G)``; only these are summed.
-    """
-    largest = max(int(denominators.max(initial=1)), 1)
-    coarse = min(62 - largest.bit_length(), FINE)
-    fine = min(62 - largest.bit_length(), FINE)
-    safe = np.maximum(denominators, 1)
-    wanted = np.where(defined & (denominators > 0), numerators, 0)
-    whole, rest = np.divmod(wanted << coarse, safe)
-    part = (rest << fine) // safe
-    high, low = whole.sum(axis=0), part.sum(axis=0)
-    count = defined.sum(axis=0)
-    return Quotients(
-        tuple((int(a) << fine) + int(b) for a, b in zip(high, low, strict=True)),
-        tuple(int(value) for value in count),
-        coarse + fine,
-    )
-
-
-def mean_ratios(
-    numerators: NDArray[np.int64], denominators: NDArray[np.int64], defined: NDArray[np.bool_]
-) -> list[float | None]:
-    """Means over samples of ratios of integers, each the largest float not above the exact mean.
-
-    The same as ``round_down`` of the exact mean, at the speed of integer arrays.
-
-    Args:
-        numerators: ``(S, G)`` integers, ``0 <= numerator <= denominator``.
-        denominators: ``(S, G)``; a ratio with denominator 0 counts as 0.
-        defined: ``(S, G)`` bool; the others are left out.
-
-    Returns:
-        ``G`` values, None where no sample is defined.
-
-    >>> ones = np.ones((3, 1), np.int64)
-    >>> mean_ratios(ones, 3 * ones, ones > 0) == [round_down(Fraction(1, 3))]
-    True
-    """
-    sums = sum_quotients(numerators, denominators, defined)
-    result: list[float | None] = []
-    for g, (low, count) in enumerate(zip(sums.low, sums.count, strict=True)):
-        if count == 0:
-            result.append(None)
-            continue
-        least = round_down(Fraction(low, count << sums.bits))
-        if round_down(Fraction(low + count, count << sums.bits)) == least:
-            result.append(least)
-            continue
-        exact = sum(
-            (
-                Fraction(int(numerators[s, g]), int(denominators[s, g]))
-                for s in np.flatnonzero(defined[:, g])
-                if denominators[s, g]
-            ),
-            Fraction(0),
-        )
-        result.append(round_down(exact / count))
-    return result

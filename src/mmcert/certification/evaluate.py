@@ -1,0 +1,281 @@
+"""From votes to certificates, metrics and maps: the one path of every command.
+
+``mmcert-certify`` and ``mmcert-evaluate`` both end here, so the same votes and settings give the
+same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmcert.certification.classification import SampleCounts
+from mmcert.certification.formulas import METRICS
+from mmcert.certification.grid import Grid, make_grid
+from mmcert.certification.histograms import SampleHistogram, claimed_label, histogram
+from mmcert.certification.maps import MapChoice, choose_map, write_maps
+from mmcert.certification.options import (
+    CLAIMS,
+    Option,
+    check_claims,
+    exhaustive_option,
+    parse_statistics,
+)
+from mmcert.certification.results import Target, classification_results, segmentation_results
+from mmcert.certification.threat import budgets_from
+from mmcert.errors import ConfigError, RecordError, UnsoundError
+from mmcert.records.certificates import write_certificates
+from mmcert.records.meta import VotesMeta
+from mmcert.records.metrics_file import SCHEMA, write_metrics
+from mmcert.records.votes import SampleVotes
+from mmcert.theory.bounds import check_alpha
+from mmcert.theory.planning import warnings_for
+from mmcert.theory.schemes import Scheme
+
+Say = Callable[[str], None]
+
+
+def evaluate(
+    votes: Iterable[SampleVotes],
+    meta: VotesMeta,
+    *,
+    budgets: Sequence[Mapping[str, int]] | None = None,
+    kinds: Mapping[str, str] | str = "modification",
+    statistics: Mapping[str, Mapping[str, Any] | None] | None = None,
+    alpha: float = 0.001,
+    claims: Sequence[str] | None = None,
+    out: str | Path | None = None,
+    maps: Mapping[str, Any] | bool = True,
+    target: Mapping[str, Any] | None = None,
+    say: Say | None = None,
+) -> dict[str, Any]:
+    """Certify votes, and write the outcome where ``out`` is given.
+
+    One sample's votes are in memory at a time; the iterable is gone through twice where maps are
+    written. Nothing is written before everything is computed; ``metrics.json`` comes last.
+
+    Args:
+        votes: Samples, e.g. :class:`mmcert.records.folders.VotesFolders`, in the order of the rows.
+        meta: What they have in common.
+        budgets: Attack budgets; None: an automatic grid, as far as unanimous votes can certify.
+        kinds: Threat kind per modality, or one for all.
+        statistics: Option -> settings; None or empty: by task.
+        alpha: Failure probability.
+        claims: ``robust``, ``stable``, ``deployed``; None: all that the votes allow.
+        out: Run directory: ``certificates.parquet``, ``maps/``, ``metrics.json``.
+        maps: Segmentation: ``{"budget": ..., "statistics": ...}`` of the certified maps; True: at
+            budget 0 under the first option that names elements; False: none.
+        target: Segmentation: ``{"metric": "certified_f_score", "level": 0.8}``, what each sample's
+            frontier is for.
+        say: Gets lines for the user (what the draws cannot certify, say).
+
+    Returns:
+        The content of ``metrics.json``.
+
+    Raises:
+        ConfigError: For settings that make no sense.
+        UnsoundError: For statistics that the votes do not allow.
+        RecordError: For votes that are not what they say.
+    """
+    check_alpha(alpha)
+    options = _options(statistics, meta)
+    wanted = None if claims is None else check_claims(claims)
+    goal = _target(target)
+    if iter(votes) is votes:  # an iterator can be gone through only once
+        votes = list(votes)
+    pairs = meta.classes > 2 and any(option.test == "margin" for option in options)
+    stable = wanted is None or wanted != ("robust",)
+    samples = _read(votes, meta, pairs=pairs, stable=stable)
+    schemes = list(dict.fromkeys(sample.scheme for sample in samples))
+    grid = _grid(budgets, kinds, meta, schemes[0], samples[0].draws, alpha, say)
+    claims = _claims(wanted, samples)
+    draws = _draws(meta, samples)
+    level = 0.0 if meta.voting == "exhaustive" else alpha
+    choice: MapChoice | None = None
+    if meta.task == "segmentation":
+        histograms = [sample for sample in samples if isinstance(sample, SampleHistogram)]
+        unit = _unit(meta)
+        entries, rows = segmentation_results(
+            histograms, options, claims, grid, level, draws, unit, goal
+        )
+        choice = choose_map(maps, options, grid, level)
+    else:
+        counts = [sample for sample in samples if isinstance(sample, SampleCounts)]
+        entries, rows = classification_results(counts, options, claims, grid, level, draws)
+    if say is not None and meta.voting == "fixed":
+        _warn(say, samples, options, grid, alpha, meta)
+    document: dict[str, Any] = {
+        "schema": SCHEMA,
+        "task": meta.task,
+        "scheme": meta.scheme,
+        "samples": len(samples),
+        "elements": {modality.name: modality.element for modality in meta.modalities},
+        "thresholds": [_thresholds(scheme, grid) for scheme in schemes],
+        "results": entries,
+    }
+    if choice is not None:
+        document["maps"] = choice.facts()
+    if out is not None:
+        out = Path(out)
+        if choice is not None:
+            write_maps(out / "maps", votes, samples, choice, meta.ignore_index)
+        facts = {"voting": meta.voting, "alpha": repr(level), "task": meta.task}
+        write_certificates(out / "certificates.parquet", rows, facts)
+        write_metrics(out / "metrics.json", document)
+    return document
+
+
+def _options(
+    statistics: Mapping[str, Mapping[str, Any] | None] | None, meta: VotesMeta
+) -> tuple[Option, ...]:
+    if meta.voting == "exhaustive":
+        if statistics:
+            raise UnsoundError(
+                f"these votes count every sub-sample, so nothing is estimated from them: they are "
+                f"certified by counting, without statistics={sorted(statistics)}; leave it empty."
+            )
+        return (exhaustive_option(meta.task),)
+    options = parse_statistics(statistics or {}, meta.task, meta.classes)
+    if meta.voting == "sequential":
+        fixed = [option.name for option in options]
+        raise UnsoundError(
+            f"the number of draws of these votes was decided by the votes, so statistics for a "
+            f"fixed number of draws ({', '.join(fixed)}) would not hold."
+        )
+    return options
+
+
+def _read(
+    votes: Iterable[SampleVotes], meta: VotesMeta, *, pairs: bool, stable: bool
+) -> list[SampleHistogram | SampleCounts]:
+    samples: list[SampleHistogram | SampleCounts] = []
+    exhaustive = meta.voting == "exhaustive"
+    for sample in votes:
+        if meta.task == "segmentation":
+            samples.append(
+                histogram(sample, meta.ignore_index, pairs=pairs or exhaustive, stable=stable)
+            )
+        else:
+            samples.append(_plain(sample, meta))
+    if not samples:
+        raise RecordError("there are no votes to evaluate.")
+    return samples
+
+
+def _plain(sample: SampleVotes, meta: VotesMeta) -> SampleCounts:
+    source = sample.counts if sample.selection_counts is None else sample.selection_counts
+    claimed = int(claimed_label(sample))
+    tied = int((source == source.max()).sum()) > 1
+    label = None if sample.target is None else int(np.asarray(sample.target).reshape(()))
+    return SampleCounts(
+        id=sample.id,
+        counts=tuple(int(count) for count in sample.counts),
+        target=None if label == meta.ignore_index else label,
+        predicted=None if tied else claimed,
+        claimed=claimed,
+        draws=sample.draws,
+        scheme=sample.scheme,
+        selected=sample.selection_counts is not None,
+    )
+
+
+def _grid(
+    budgets: Sequence[Mapping[str, int]] | None,
+    kinds: Mapping[str, str] | str,
+    meta: VotesMeta,
+    scheme: Scheme,
+    draws: int,
+    alpha: float,
+    say: Say | None,
+) -> Grid:
+    if budgets is None:
+        number = None if meta.voting == "exhaustive" else draws
+        budgets, kinds = budgets_from(
+            {"kind": kinds}, meta.names, scheme=scheme, draws=number, alpha=alpha, say=say
+        )
+    grid = make_grid(budgets, kinds, meta.names)
+    scheme.check(_attack(grid))
+    return grid
+
+
+def _attack(grid: Grid) -> Any:
+    from mmcert.theory.attacks import Attack
+
+    return Attack(dict(grid.budgets[0]), dict(grid.kinds))
+
+
+def _claims(
+    wanted: tuple[str, ...] | None, samples: Sequence[SampleHistogram | SampleCounts]
+) -> tuple[str, ...]:
+    labelled = any(
+        sample.robust is not None
+        if isinstance(sample, SampleHistogram)
+        else sample.target is not None
+        for sample in samples
+    )
+    possible = CLAIMS if labelled else ("stable",)
+    if wanted is None:
+        return possible
+    if not labelled and wanted != ("stable",):
+        raise ConfigError(
+            f"claims={list(wanted)} needs labels, and no sample has a target; use claims=[stable]."
+        )
+    return wanted
+
+
+def _draws(meta: VotesMeta, samples: Sequence[SampleHistogram | SampleCounts]) -> int | str:
+    """The number of draws; the smallest where samples differ."""
+    if meta.voting != "fixed":
+        return meta.voting
+    return min(sample.draws for sample in samples)
+
+
+def _unit(meta: VotesMeta) -> str:
+    return "pixels" if any("pixel" in m.element for m in meta.modalities) else "elements"
+
+
+def _thresholds(scheme: Scheme, grid: Grid) -> dict[str, Any]:
+    """The thresholds that decide, rounded up once, in the order of the grid."""
+    return {
+        "n": {modality.name: modality.n for modality in scheme.modalities},
+        "k": {modality.name: modality.k for modality in scheme.modalities},
+        "t": grid.thresholds(scheme).t.tolist(),
+    }
+
+
+def _target(target: Mapping[str, Any] | None) -> Target | None:
+    if not target or target.get("level") is None:
+        return None
+    metric, level = target.get("metric", "certified_f_score"), target["level"]
+    if metric not in METRICS:
+        raise ConfigError(f"target.metric must be one of {', '.join(METRICS)}, not {metric!r}.")
+    exact = Fraction(str(level))
+    if not 0 < exact <= 1:
+        raise ConfigError(f"target.level must lie in (0, 1], not {level!r}.")
+    return str(metric), exact
+
+
+def _warn(
+    say: Say,
+    samples: Sequence[SampleHistogram | SampleCounts],
+    options: Sequence[Option],
+    grid: Grid,
+    alpha: float,
+    meta: VotesMeta,
+) -> None:
+    first = samples[0]
+    P = len(samples)
+    if isinstance(first, SampleHistogram):
+        P = max(int((first.robust or first.stable).elements.sum()), 1)
+    asked: dict[str, Mapping[str, Any]] = {
+        option.name: {"method": option.method, "levels": option.levels, "weights": option.weights}
+        for option in options
+    }
+    for sentence in warnings_for(
+        first.scheme, grid.budgets, grid.kinds, N=first.draws, alpha=alpha, P=P, statistics=asked
+    ):
+        say(sentence)

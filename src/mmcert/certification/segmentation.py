@@ -1,0 +1,210 @@
+"""Results of segmentation: many elements per sample, counted under one option, claim and family.
+
+Letters: ``S`` samples, ``C`` classes, ``G`` budgets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmcert.certification.averages import Ratios, mean_over_classes, mean_ratios
+from mmcert.certification.counting import closed_metric_counts, named_counts, view
+from mmcert.certification.formulas import (
+    ACCURACY,
+    CLASS_METRICS,
+    NEED_POSITIVES,
+    class_terms,
+    rates,
+    reported_classes,
+    shown,
+)
+from mmcert.certification.grid import Grid
+from mmcert.certification.histograms import SampleHistogram
+from mmcert.certification.options import Option
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Certified elements under one option, claim and family.
+
+    Args:
+        option: The option.
+        claim: The claim.
+        family: ``sample`` or ``dataset``.
+        ids: The samples that were counted.
+        total: Certified elements of all classes, ``(S, G)``; ``S`` is 1 where ``pooled``.
+        by_class: Certified elements per class, ``(S, C, G)``.
+        sizes: Elements per class, ``(S, C)``.
+        pooled: Whether the samples are one pool.
+    """
+
+    option: Option
+    claim: str
+    family: str
+    ids: tuple[str, ...]
+    total: IntArray
+    by_class: IntArray
+    sizes: IntArray
+    pooled: bool
+
+    @property
+    def guarantee(self) -> str:
+        """``per_element``, ``per_sample`` or ``dataset``."""
+        if not self.option.families:
+            return "per_element"
+        return "dataset" if self.pooled else "per_sample"
+
+
+def count(
+    samples: Sequence[SampleHistogram],
+    option: Option,
+    claim: str,
+    family: str,
+    grid: Grid,
+    alpha: float,
+) -> Counted | None:
+    """Count what an option certifies; None where it can say nothing about the claim.
+
+    Closed testing counts the elements of families that are fixed before the votes, so it has no
+    *deployed* number where the labels were chosen by the votes themselves.
+    """
+    known = [sample for sample in samples if claim == "stable" or sample.robust is not None]
+    closed = option.name == "closed_evalues"
+    if not known or (closed and claim == "deployed" and not all(s.selected for s in known)):
+        return None
+    views = [view(sample, claim, option, grid) for sample in known]
+    sizes = np.stack(
+        [
+            (sample.stable if claim == "stable" or sample.robust is None else sample.robust)
+            .elements.sum(axis=1)
+            for sample in known
+        ]
+    )  # fmt: skip
+    pooled = family == "dataset"
+    if closed:
+        numbers = closed_metric_counts(option, views, alpha, family)
+        total, by_class = numbers.total, numbers.by_class
+    else:
+        by_class = named_counts(option, views, alpha, family)
+        by_class = by_class.sum(axis=0, keepdims=True) if pooled else by_class
+        total = by_class.sum(axis=1)
+    if pooled:
+        sizes = sizes.sum(axis=0, keepdims=True)
+    ids = tuple(sample.id for sample in known)
+    return Counted(option, claim, family, ids, total, by_class, sizes, pooled)
+
+
+def metric_ratios(counted: Counted, metric: str, label: int) -> Ratios:
+    """Numerators and denominators of one metric of one class, for every sample and budget."""
+    sizes = counted.sizes  # (S, C)
+    everything = sizes.sum(axis=1)  # (S,)
+    tp = counted.by_class[:, label]  # (S, G)
+    fn = sizes[:, label, None] - tp
+    others = [c for c in range(sizes.shape[1]) if c != label]
+    fp = (sizes[:, others, None] - counted.by_class[:, others]).sum(axis=1)
+    defined = everything > 0
+    if metric in NEED_POSITIVES:
+        defined = sizes[:, label] > 0
+    numerators, denominators = class_terms(metric, tp, fn, fp)
+    return Ratios(numerators, denominators, defined)
+
+
+def _share(counted: Counted, numerators: IntArray) -> Ratios:
+    everything = counted.sizes.sum(axis=1)
+    denominators = np.broadcast_to(everything[:, None], numerators.shape)
+    return Ratios(numerators, denominators, everything > 0)
+
+
+def grid_points(counted: Counted, grid: Grid, zero: int) -> list[dict[str, Any]]:
+    """One entry per budget of the grid: the budget and its figures, rounded down.
+
+    Args:
+        counted: Counts at the budgets of the grid, and at budget 0 at position ``zero``.
+        grid: The budgets that are reported.
+        zero: Position of budget 0 among the counts.
+    """
+    points: list[dict[str, Any]] = [{"budget": dict(budget)} for budget in grid.budgets]
+    if counted.claim == "stable":
+        everything = counted.sizes.sum(axis=1)[:, None]
+        abstained: float | None = None
+        if counted.option.name != "closed_evalues":
+            abstained = mean_ratios(_share(counted, everything - counted.total[:, [zero]]))[0]
+        stable = mean_ratios(_share(counted, counted.total))
+        for point, value in zip(points, stable, strict=False):
+            point |= {"stable_rate": value, "abstain_rate": abstained}
+        return points
+    if counted.pooled:
+        return _pooled_points(points, counted)
+    columns: dict[str, list[float | None]] = {ACCURACY: mean_ratios(_share(counted, counted.total))}
+    classes = counted.sizes.shape[1]
+    per_class: dict[str, list[list[float | None]]] = {}
+    for metric in CLASS_METRICS:
+        ratios = [metric_ratios(counted, metric, c) for c in range(classes)]
+        columns[metric] = mean_over_classes([ratios[c] for c in reported_classes(classes)])
+        if classes > 2:
+            per_class[metric] = [mean_ratios(one) for one in ratios]
+    for g, point in enumerate(points):
+        point |= {metric: values[g] for metric, values in columns.items()}
+        if classes > 2:
+            point["per_class"] = {
+                metric: [values[g] for values in lists] for metric, lists in per_class.items()
+            }
+    return points
+
+
+def _pooled_points(points: list[dict[str, Any]], counted: Counted) -> list[dict[str, Any]]:
+    sizes = [int(size) for size in counted.sizes[0]]
+    everything = sum(sizes)
+    for g, point in enumerate(points):
+        result = rates([int(value) for value in counted.by_class[0, :, g]], sizes)
+        total = int(counted.total[0, g])
+        point |= {metric: shown(value) for metric, value in result.mean.items()}
+        # Closed testing: accuracy from one family of all elements, the rest from one per class.
+        point[ACCURACY] = shown(Fraction(total, everything)) if everything else None
+        if len(sizes) > 2:
+            point["per_class"] = {
+                metric: [shown(value) for value in values]
+                for metric, values in result.per_class.items()
+            }
+    return points
+
+
+def reaches_target(counted: Counted, target: tuple[str, Fraction]) -> NDArray[np.bool_]:
+    """At which budgets each sample's metric is at least the target level, bool ``(S, G)``.
+
+    Undefined metrics reach no target. Integers are compared, no floats.
+    """
+    metric, level = target
+    if metric == ACCURACY:
+        ratios = [_share(counted, counted.total)]
+    else:
+        classes = counted.sizes.shape[1]
+        ratios = [metric_ratios(counted, metric, c) for c in reported_classes(classes)]
+    if len(ratios) > 1:
+        reached = [
+            [_mean_at(ratios, s, g, level) for g in range(counted.total.shape[1])]
+            for s in range(len(counted.sizes))
+        ]
+        return np.array(reached, dtype=np.bool_)
+    only = ratios[0]
+    # numerator / denominator >= p / q, in Python integers: q may be large
+    left = only.numerators.astype(object) * level.denominator
+    right = only.denominators.astype(object) * level.numerator
+    return np.asarray((left >= right) & (only.denominators > 0) & only.defined[:, None], dtype=bool)
+
+
+def _mean_at(ratios: Sequence[Ratios], s: int, g: int, level: Fraction) -> bool:
+    values = [
+        Fraction(int(one.numerators[s, g]), max(int(one.denominators[s, g]), 1))
+        for one in ratios
+        if one.defined[s]
+    ]
+    return bool(values) and sum(values, Fraction(0)) / len(values) >= level

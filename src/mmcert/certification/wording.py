@@ -1,0 +1,71 @@
+"""What a result promises, in a sentence."""
+
+from __future__ import annotations
+
+from mmcert.certification.options import Option
+
+_CLAIM = {
+    "robust": "the ensemble keeps the true label",
+    "stable": "the ensemble keeps the label it gives now",
+    "deployed": "the ensemble keeps the label it gives now, and that label is the true one",
+}
+
+
+def promise(
+    option: Option,
+    claim: str,
+    guarantee: str,
+    alpha: float,
+    unit: str,
+    *,
+    split: bool = False,
+) -> str:
+    """The promise of one result.
+
+    Args:
+        option: The statistics option.
+        claim: ``robust``, ``stable`` or ``deployed``.
+        guarantee: ``per_element``, ``per_sample`` or ``dataset``.
+        alpha: Failure probability.
+        unit: What is counted, e.g. ``pixels``.
+        split: Whether the metrics by class come from families of their own at ``alpha / C``.
+    """
+    budgets = "at every budget of the grid at once" if option.joint else "at each budget by itself"
+    if option.name == "exhaustive":
+        return (
+            f"For all counted {unit}: under every attack within the budget {_CLAIM[claim]}, with "
+            f"certainty, at every budget: all sub-samples were counted (for a deterministic base "
+            f"model)."
+        )
+    chance = f"with probability at least 1 - {alpha:g} over the random draws, {budgets}"
+    what = f"under every attack within the budget {_CLAIM[claim]}"
+    if option.name == "closed_evalues":
+        where = "in the data set" if guarantee == "dataset" else "in a sample"
+        text = (
+            f"At least this share of the {unit} {where} is such that {what}: {chance}. "
+            f"A number, not a set: nothing is said about which {unit}."
+        )
+        if split:
+            text += (
+                " Accuracy comes from one family at alpha; recall, precision, F-score and IoU from "
+                "one family per class at alpha/C: each holds, not all jointly."
+            )
+        return text
+    if guarantee == "per_element":
+        return (
+            f"Of the {unit} that are counted, for each by itself: {what}, {chance}. Not for all of "
+            f"them together: up to a share alpha of those that are not certifiable may be counted."
+        )
+    if guarantee == "per_sample" and unit == "samples":
+        return (
+            f"For each counted sample by itself: {what}, {chance}. Not for all of them together: "
+            f"up to a share alpha of those that are not certifiable may be counted."
+        )
+    if guarantee == "per_sample":
+        return f"For all counted {unit} of a sample together: {what}, {chance}, for each sample."
+    if option.name in ("binomial", "margin", "published"):
+        return (
+            f"At least this share of the samples is such that {what}: {chance}. The number of "
+            f"samples certified one by one, less the most that can be false ones."
+        )
+    return f"For all counted {unit} of the data set together: {what}, {chance}."
