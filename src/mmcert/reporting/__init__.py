@@ -1,1 +1,1 @@
-"""Tables, figures and the HTML report."""
+"""Tables, figures and the HTML report, from run directories alone."""

@@ -1,0 +1,181 @@
+"""Draw the figures of a report and write it: ``figures/``, ``report/index.html``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmcert.records.atomic import atomic_write
+from mmcert.reporting.comparison import budget_text
+from mmcert.reporting.figures.curves import headline_figure, metrics_figure
+from mmcert.reporting.figures.heatmap import find_plane, heatmap_figure
+from mmcert.reporting.figures.sample import sample_figure
+from mmcert.reporting.figures.style import save
+from mmcert.reporting.html import Picture, render
+from mmcert.reporting.report import Report
+from mmcert.reporting.sample_images import SamplePictures, choose_sample, load_sample
+from mmcert.reporting.terminal import shown
+from mmcert.reporting.wording import metric_name, result_title
+
+
+def publish(report: Report, out: Path, *, sample: str | None = None) -> Path:
+    """Write the report below ``out``; returns ``out/report/index.html``.
+
+    Args:
+        report: What to say.
+        out: Folder; ``figures/`` and ``report/`` are made in it.
+        sample: Id of the sample to draw; None: the one with the median abstained part.
+
+    Raises:
+        ConfigError: Where ``sample`` has no certified maps.
+    """
+    figures = out / "figures"
+    pictures = [
+        *_curves(report, figures),
+        *_maps(report, figures),
+        *_sample(report, figures, sample),
+    ]
+    index = out / "report" / "index.html"
+    with atomic_write(index) as stream:
+        stream.write(render(report, pictures).encode())
+    return index
+
+
+def _curves(report: Report, folder: Path) -> list[Picture]:
+    ray, runs = report.ray, report.runs
+    keys = report.headline_keys
+    name = metric_name(report.metric)
+    place = f"along {ray.text}" if ray.text else f"against r_{ray.names[ray.axis]}"
+    png = save(headline_figure(runs, keys, report.metric, ray), folder / "certified_vs_budget.png")
+    pictures = [
+        Picture(
+            "certified_vs_budget",
+            png,
+            f"{name} {place}, under each statistics option. Steps hold to the left: what is "
+            f"certified at r attacked elements is certified for fewer.",
+            f"Line plot. {_in_words(report, keys[0], report.metric)}",
+        )
+    ]
+    for key in report.keys:
+        metrics = report.metrics[key]
+        if len(metrics) < 2:
+            continue
+        result = runs[0].result(key)
+        assert result is not None
+        file = f"metrics_{result.slug}"
+        png = save(metrics_figure(runs, key, metrics, ray), folder / f"{file}.png")
+        listed = ", ".join(metric_name(metric).lower() for metric in metrics)
+        pictures.append(
+            Picture(
+                file,
+                png,
+                f"All metrics {place}: {result_title(result)}.",
+                f"Line plots of {listed}. {_in_words(report, key, metrics[0])}",
+                key,
+            )
+        )
+    return pictures
+
+
+def _in_words(report: Report, key: tuple[str, ...], metric: str) -> str:
+    """The curve of a metric as text: what a screen reader says instead of the picture."""
+    budgets = report.ray.budgets
+    picks = sorted({round(i * (len(budgets) - 1) / 4) for i in range(5)})
+    texts = []
+    for run in report.runs:
+        result = run.result(key)
+        if result is None:
+            continue
+        points = ", ".join(
+            f"{shown(result.value(budgets[i], metric), metric)} at "
+            f"r = {budgets[i][report.ray.axis]}"
+            for i in picks
+        )
+        texts.append(f"{run.label}: {points}.")
+    return f"{metric_name(metric)} against r_{report.ray.names[report.ray.axis]}. " + " ".join(
+        texts
+    )
+
+
+def _maps(report: Report, folder: Path) -> list[Picture]:
+    pictures = []
+    for key in report.headline_keys:
+        result = report.runs[0].result(key)
+        assert result is not None
+        plane = find_plane(list(result.values))
+        if plane is None:
+            continue
+        comparisons = report.comparisons.get(key, ())
+        file = f"heatmap_{result.slug}"
+        figure = heatmap_figure(report.runs, key, report.metric, plane, report.ray, comparisons)
+        ahead = " ".join(
+            f"{c.reference.label} is higher at {len(c.ahead)} and {c.other.label} at "
+            f"{len(c.behind)} of {len(c.cells)} budgets."
+            for c in comparisons
+        )
+        names = report.ray.names
+        caption = (
+            f"{metric_name(report.metric)} over r_{names[plane.x]} and r_{names[plane.y]}: "
+            f"{result_title(result)}."
+        )
+        if comparisons:
+            caption += (
+                f" In the difference, the black line is where the smaller delta (exact, from n and "
+                f"k) changes sides. {ahead}"
+            )
+        pictures.append(
+            Picture(
+                file,
+                save(figure, folder / f"{file}.png"),
+                caption,
+                f"Heat maps of {metric_name(report.metric).lower()} over two budgets, one per run"
+                + (f", and their difference. {ahead}" if comparisons else "."),
+                key,
+            )
+        )
+    return pictures
+
+
+def _sample(report: Report, folder: Path, wanted: str | None) -> list[Picture]:
+    if report.runs[0].task != "segmentation":
+        return []
+    chosen = choose_sample(report.runs, wanted)
+    if chosen is None:
+        return []
+    pictures = load_sample(report.runs, chosen)
+    png = save(sample_figure(pictures, _map_budget(pictures, report)), folder / "sample.png")
+    why = "" if wanted else " It is the sample with the median abstained part, not the best one."
+    missing = (
+        ""
+        if pictures.rgb is not None
+        else " Its input is not shown: the data are not at the place that the run names."
+    )
+    shares = "; ".join(
+        f"{m.label} abstains on {100 * m.abstained:.1f} % of the labelled elements"
+        for m in pictures.maps
+    )
+    return [
+        Picture(
+            "sample",
+            png,
+            f"Sample {chosen}. {shares}. Abstained is not a class: no label is certified "
+            f"there.{why}{missing}",
+            f"Sample {chosen}: ground truth and certified maps. {shares}.",
+            "sample",
+        )
+    ]
+
+
+def _map_budget(pictures: SamplePictures, report: Report) -> str:
+    """The budget that the map files state, or nothing where they state none."""
+    stated: Sequence[str] = [m.facts.get("budget", "") for m in pictures.maps]
+    if not stated[0]:
+        return "the stated budget"
+    import json
+
+    try:
+        budget = json.loads(stated[0])
+        names = report.ray.names
+        return budget_text(names, tuple(int(budget[name]) for name in names))
+    except (ValueError, KeyError, TypeError):
+        return stated[0][:60]

@@ -1,0 +1,63 @@
+"""Certified numbers are shown rounded *down*, whatever the digits (method, section 2).
+
+Rounding to nearest makes a printed claim that nobody proved: .9996 becomes 1.000.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+
+#: Shown where a ratio is undefined, or a budget was not evaluated.
+UNDEFINED = "–"
+
+
+def _decimal(value: float, digits: int, rounding: str) -> str:
+    # repr, not the binary expansion: the number as metrics.json writes it.
+    step = Decimal(1).scaleb(-digits)
+    rounded = Decimal(repr(value)).quantize(step, rounding=rounding)
+    return f"{rounded + 0:f}"  # + 0: no negative zero
+
+
+def rounded_down(value: float | None, digits: int = 3) -> str:
+    """``value`` with ``digits`` decimals, never above ``value``; a dash for None.
+
+    >>> rounded_down(0.9996), rounded_down(0.7), rounded_down(None)
+    ('0.999', '0.700', '–')
+    """
+    return UNDEFINED if value is None else _decimal(value, digits, ROUND_FLOOR)
+
+
+def rounded_up(value: float | None, digits: int = 3) -> str:
+    """``value`` with ``digits`` decimals, never below ``value``: for rates where less is better.
+
+    >>> rounded_up(0.0001)
+    '0.001'
+    """
+    return UNDEFINED if value is None else _decimal(value, digits, ROUND_CEILING)
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """A difference of two certified numbers, to nearest, with its sign: it certifies nothing.
+
+    >>> signed(0.1234), signed(-0.02), signed(0.0)
+    ('+0.123', '-0.020', '0.000')
+    """
+    if value is None:
+        return UNDEFINED
+    text = _decimal(value, digits, ROUND_HALF_EVEN)
+    return f"+{text}" if float(text) > 0 else text
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people.
+
+    >>> duration(4.23), duration(75), duration(34920)
+    ('4.2 s', '1 min 15 s', '9 h 42 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
