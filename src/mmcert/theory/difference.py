@@ -85,6 +85,8 @@ def largest_margin(
     """
     X_y, X_l = runner_up(counts, y)
     _check_pair(X_y, X_l, N)
+    if (total := int(np.sum(counts))) > N:
+        raise RecordError(f"all classes have {total} votes, of {N} draws.")
     check_alpha(alpha)
     if method == "auto":
         method = "berger_boos" if N <= BERGER_BOOS_DRAWS else "two_bounds"
