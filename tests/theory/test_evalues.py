@@ -17,7 +17,6 @@ from mmcert.theory.evalues import (
     evalue_groups,
     evalue_table,
     harmonic_alpha,
-    one_level_count,
 )
 
 
@@ -97,7 +96,6 @@ def test_one_level_is_one_line(P, M, b):
         exact = 0
     elif M < P:
         exact = max(0, P - (math.ceil((P - M) / (1 - Fraction(b) / Fraction(alpha))) - 1))
-    assert one_level_count(P, M, b, alpha) == exact
     assert closed_count([0.0, 1 / b], [P - M, M], alpha) == exact
 
 

@@ -16,6 +16,8 @@ Symbols: ``P`` elements, ``N`` draws, ``t`` threshold, ``J`` levels ``b_j`` with
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -186,24 +188,48 @@ def evalue_groups(
     t = np.asarray(thresholds, dtype=np.float64)
     if counts.ndim != 1 or len(counts) == 0 or t.ndim != 1:
         raise ValueError(f"a histogram (N + 1,) and thresholds (T,), not {counts.shape}, {t.shape}")
-    N = len(counts) - 1
-    fractions, weight_array = check_design(levels, weights)
+    design = (tuple(levels), tuple(weights))
+    evalues, fewest = _steps(len(counts) - 1, t.tobytes(), alpha, design, joint, pvalue)
     at_least = np.concatenate((np.cumsum(counts[::-1])[::-1], [0]))  # (N + 2,)
+    reached = at_least[fewest]  # (T, J): elements with an e-value of at least evalues[:, j + 1]
+    everything = np.full((len(t), 1), at_least[0])
+    nothing = np.zeros((len(t), 1), dtype=np.int64)
+    return evalues, -np.diff(np.concatenate((everything, reached, nothing), axis=1), axis=1)
+
+
+@lru_cache(maxsize=64)
+def _steps(
+    N: int,
+    thresholds: bytes,
+    alpha: float,
+    design: tuple[tuple[float, ...], tuple[float, ...]],
+    joint: bool,
+    pvalue: PValue,
+) -> tuple[FloatArray, IntArray]:
+    """The e-value as a step function of the votes, at each threshold: alike for all samples.
+
+    Returns:
+        The values ``(T, J + 1)``, from 0, and the fewest votes for each but the first ``(T, J)``.
+    """
+    t, place = np.unique(np.frombuffer(thresholds, dtype=np.float64), return_inverse=True)
     smallest = pvalue(np.full(t.shape, N), N, t)
-    evalues = np.zeros((len(t), len(fractions) + 1), dtype=np.float64)
-    reached = np.zeros((len(t), len(fractions) + 2), dtype=np.int64)
-    reached[:, 0] = at_least[0]
-    order = np.argsort(t, kind="stable")
-    for j, (fraction, weight) in enumerate(zip(fractions, weight_array, strict=True)):
+    evalues = np.zeros((len(t), len(design[0]) + 1), dtype=np.float64)
+    fewest = np.full((len(t), len(design[0])), N + 1, dtype=np.int64)
+    for j, (fraction, weight) in enumerate(zip(*check_design(*design), strict=True)):
         b = np.maximum(fraction * alpha, smallest)
         usable = b < 1.0
-        fewest = np.where(usable, critical_counts(N, t, np.minimum(b, 0.5 + b / 2), pvalue), N + 1)
-        if joint:
-            b[order] = np.maximum.accumulate(b[order])
-            fewest[order] = np.maximum.accumulate(fewest[order])
+        fewest[usable, j] = critical_counts(N, t[usable], b[usable], pvalue)
+        if joint:  # t is sorted
+            b = np.maximum.accumulate(b)
+            fewest[:, j] = np.maximum.accumulate(fewest[:, j])
         evalues[:, j + 1] = evalues[:, j] + np.where(usable, weight / b, 0.0)
-        reached[:, j + 1] = at_least[fewest]
-    return evalues / INFLATION, reached[:, :-1] - reached[:, 1:]
+    evalues /= INFLATION
+    return _read_only(evalues[place]), _read_only(fewest[place])
+
+
+def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    array.setflags(write=False)
+    return array
 
 
 def _most_true_nulls(
@@ -273,8 +299,9 @@ def closed_count(evalues: npt.ArrayLike, sizes: npt.ArrayLike, alpha: float) -> 
     ``1/alpha``; by the histogram: in the group (value ``e``, size ``g``) where the running mean
     crosses, with ``c`` elements of sum ``s`` below it,
     ``h = ceil((c/alpha - s)/(e - 1/alpha)) - 1`` more belong to ``j`` (Vovk, Wang 2023,
-    Algorithm 1; method, section 3.5). An average within rounding of ``1/alpha`` counts against us.
-    An empty family gives 0.
+    Algorithm 1; method, section 3.5). With one level ``b`` and ``M`` elements at ``p <= b`` that is
+    ``P - (ceil((P - M)/(1 - b/alpha)) - 1)``, ``P`` if ``M = P``. An average within rounding of
+    ``1/alpha`` counts against us. An empty family gives 0.
 
     Args:
         evalues: e-value of each group, ``(L,)``, in any order.
@@ -290,23 +317,6 @@ def closed_count(evalues: npt.ArrayLike, sizes: npt.ArrayLike, alpha: float) -> 
     87
     """
     return int(closed_counts(evalues, sizes, alpha))
-
-
-def one_level_count(P: int, M: int, b: float, alpha: float) -> int:
-    """The closed form with a single level ``b``: ``M`` elements of ``P`` have ``p <= b``.
-
-    At least ``P - (ceil((P - M)/(1 - b/alpha)) - 1)`` are robust; ``P`` if ``M = P`` (method,
-    section 3.5). For the reader and for tests; :func:`closed_count` includes it.
-
-    >>> one_level_count(100, 90, 0.0025, 0.05), one_level_count(7, 7, 0.0025, 0.05)
-    (90, 7)
-    """
-    if b >= alpha:
-        return 0
-    if M == P:
-        return P
-    lost = int(np.ceil((P - M) / (1 - b / alpha) * (1 + _SLACK))) - 1
-    return max(P - lost, 0)
 
 
 def closed_count_subset(
