@@ -114,6 +114,12 @@ def test_the_margin_never_falls_when_a_budget_or_a_retained_count_grows(sizes, d
         assert make_scheme(name, n, k={**k, grown: k[grown] + 1}).margin(Attack(r, kinds)) >= margin
 
 
+def test_a_modality_that_is_not_attacked_may_have_a_kind():
+    scheme = IndependentSubsampling.from_counts({"a": 5, "b": 5}, {"a": 2, "b": 1})
+    kinds = {"a": "edits", "b": "deletion"}
+    assert scheme.margin(Attack({"a": 1}, kinds)) == scheme.margin(Attack({"a": 1, "b": 0}, kinds))
+
+
 @given(st.fractions(0, 1))
 def test_rounding_is_one_sided(value):
     assert Fraction(round_down(value)) <= value <= Fraction(round_up(value))
@@ -153,7 +159,12 @@ def test_schemes_keep_the_same_total_where_they_can():
         (lambda: IndependentSubsampling(()), "at least one modality"),
         (lambda: Attack({"a": -1}), "at least 0"),
         (lambda: Attack({"a": 1}, "rotation"), "unknown threat kind 'rotation'"),
-        (lambda: Attack({"a": 1}, {"b": "edits"}), "names 'b', which has no budget"),
+        (
+            lambda: IndependentSubsampling.from_counts({"a": 3}, {"a": 1}).margin(
+                Attack({"a": 1}, {"b": "edits"})
+            ),
+            "unknown modality 'b'; this scheme has a",
+        ),
         (
             lambda: IndependentSubsampling.from_counts({"a": 3}, {"a": 1}).margin(Attack({"b": 1})),
             "unknown modality 'b'; this scheme has a",

@@ -40,8 +40,8 @@ class Attack:
         kinds: Threat kind per modality, or one for all. Default: modification.
 
     Raises:
-        ConfigError: For a negative or fractional budget, an unknown kind, or a kind for a modality
-            that has no budget.
+        ConfigError: For a negative or fractional budget, or an unknown kind. Names of modalities
+            are checked by the scheme, which knows them.
 
     >>> Attack({"rgb": 5, "depth": 10}).kind("rgb").value
     'modification'
@@ -59,10 +59,8 @@ class Attack:
         if isinstance(self.kinds, str):
             threat_kind(self.kinds)
         else:
-            for name, kind in self.kinds.items():
+            for kind in self.kinds.values():
                 threat_kind(kind)
-                if name not in self.budget:
-                    raise ConfigError(f"threat.kind names '{name}', which has no budget.")
 
     def kind(self, name: str) -> ThreatKind:
         """The threat kind of modality ``name`` (modification where none is stated)."""

@@ -146,13 +146,16 @@ class Scheme(ABC):
         raise ConfigError(f"unknown modality '{name}'; this scheme has {known}.")
 
     def check(self, attack: Attack) -> None:
-        """Refuse a budget for an unknown modality.
+        """Refuse a budget or a threat kind for an unknown modality.
 
         Raises:
             ConfigError: With the known names.
         """
         for name in attack.budget:
             self.modality(name)
+        if not isinstance(attack.kinds, str):
+            for name in attack.kinds:
+                self.modality(name)
 
     def ratios(self, attack: Attack) -> tuple[Fraction, Fraction] | None:
         """``(S'/S, O/S)`` exactly, at full use of the budget: the worst case wherever ``m < 1``.
