@@ -7,6 +7,13 @@ ICML 2019, Algorithm "Certify"), and the test draws then test that label as if i
 the test votes themselves, with p-values that pay for having looked (method, section 3.3; beyond the
 paper). *deployed*: selected, certified and true.
 
+What is claimed of many elements without selection draws: the hypothesis "no label of element ``i``
+has ``p > t``" does not depend on the votes, so Holm names, and e-values count, elements at which
+``G`` is stable. That ``G``'s label there is the one with the most votes is part of the claim of a
+single element and of ``bonferroni`` (a union bound over wrong labels); for Holm no proof covers
+wrong labels under any dependence. Where the label itself is delivered (maps, *deployed*) for a
+family, use selection draws, or ``bonferroni``.
+
 Letters: ``N`` draws, ``X`` votes of the label with the most votes, ``t >= 1/2`` the threshold,
 ``f(s) = P(Bin(N, s) >= X)``.
 """
@@ -17,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmcert.theory.bounds import check_counts, clopper_pearson_lower, upper_tail
+from mmcert.theory.multiplicity import rejected_thresholds
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -83,6 +91,15 @@ def top_label_thresholds(X: npt.NDArray[np.int64], N: int, alphas: FloatArray) -
     Returns:
         float64 ``(L,)``, rounded down; 0 where not even ``t = 1/2`` is rejected.
     """
+    # Away from 1/2 the second term is negligible: a hair below the bound of a given label will do.
+    bounds = rejected_thresholds(X, N, alphas * (1 - 1e-6))
+    close = ~(top_label_pvalue(X, N, bounds) <= alphas)
+    if close.any():
+        bounds[close] = _bisected(X[close], N, alphas[close])
+    return bounds
+
+
+def _bisected(X: npt.NDArray[np.int64], N: int, alphas: FloatArray) -> FloatArray:
     low, high = np.full(len(X), 0.5), np.ones(len(X))
     possible = top_label_pvalue(X, N, low) <= alphas
     for _ in range(53):
