@@ -13,6 +13,7 @@ IMAGE = InputSpec((3, None, None), (1, 2), "pixel")
 PLAIN_IMAGE = InputSpec((5, 6), (0, 1), "pixel")
 SEQUENCE = InputSpec((None, 4), (0,), "chunk")
 SHAPES = {"image": (IMAGE, (3, 5, 6), 3), "plain": (PLAIN_IMAGE, (5, 6), 1)}
+GRIDS = dict(SHAPES)
 SHAPES["sequence"] = (SEQUENCE, (30, 4), 4)
 
 CONFIGS = [
@@ -21,6 +22,12 @@ CONFIGS = [
     {"name": "retained_indicator"},
     {"name": "doubling"},
 ]
+INTERPOLATIONS = [
+    {"name": "interpolation"},
+    {"name": "interpolation", "inverse": True, "zero_is_missing": True},
+]
+CASES = [(config, kind) for config in CONFIGS for kind in SHAPES]
+CASES += [(config, kind) for config in INTERPOLATIONS for kind in GRIDS]
 
 
 def elements_last(spec, x):
@@ -31,8 +38,7 @@ def elements_last(spec, x):
     return x.permute(0, *others, *elements).reshape(len(x), -1, n)
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config["name"])
-@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize(("config", "kind"), CASES)
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**31), junk=st.sampled_from([float("nan"), float("inf"), -1e30, 0.3]))
 def test_only_retained_elements_reach_the_output(config, kind, seed, junk):
@@ -69,7 +75,7 @@ def test_retained_values_stay_where_they_are(kind):
     assert torch.equal(outputs["doubling"][:, c:], torch.where(kept, 1 - values, 0))
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config["name"])
+@pytest.mark.parametrize("config", CONFIGS + INTERPOLATIONS)
 def test_many_draws_of_one_sample_need_it_once(config):
     x = torch.rand(1, 3, 5, 6)
     mask = torch.rand(7, 30) < 0.5
@@ -77,7 +83,7 @@ def test_many_draws_of_one_sample_need_it_once(config):
     assert torch.equal(encode(x, mask), encode(x.expand(7, -1, -1, -1), mask))
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config["name"])
+@pytest.mark.parametrize("config", CONFIGS + INTERPOLATIONS)
 def test_half_precision_stays_half_precision(config):
     x = torch.rand(2, 3, 5, 6, dtype=torch.bfloat16)
     encode = build_encoding(config, IMAGE)

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from mmcert.errors import ConfigError
+from mmcert.sampling.densification import distance_channel, push_pull
 from mmcert.theory.modality import InputSpec
 
 
@@ -149,11 +150,56 @@ class Doubling(Encoding):
         return torch.where(retained, torch.cat((values, 1 - values), dim=1), 0.0)
 
 
+class Interpolation(Encoding):
+    """A dense map interpolated from the retained elements, and how far the nearest of them is.
+
+    See ``mmcert.sampling.densification``; the last channel is its ``distance_channel``.
+
+    Args:
+        spec: Which axes of a sample count elements; two of them.
+        inverse: Interpolate ``1/x`` instead of ``x``, 0 where ``x`` is 0. For depth in metres: a
+            plane is linear in inverse depth (1/m), and no measurement reads as infinitely far.
+        zero_is_missing: An element whose values are all 0 was not measured: where it is retained it
+            neither enters the interpolation nor counts as near.
+
+    Raises:
+        ConfigError: Where elements do not lie on a two-dimensional grid.
+    """
+
+    def __init__(
+        self, spec: InputSpec, inverse: bool = False, zero_is_missing: bool = False
+    ) -> None:
+        super().__init__(spec)
+        if len(self.element_axes) != 2:
+            raise ConfigError(
+                f"encoding 'interpolation' needs elements on a two-dimensional grid, not "
+                f"{len(self.element_axes)} element axes ({spec.element})."
+            )
+        self.inverse = inverse
+        self.zero_is_missing = zero_is_missing
+
+    def channels(self, c: int) -> int:
+        """``c + 1``."""
+        return c + 1
+
+    def encode(self, values: Tensor, retained: Tensor) -> Tensor:
+        """``(interpolated x, distance)``."""
+        measured = values != 0
+        known = retained
+        if self.zero_is_missing:
+            known = retained & measured.any(dim=1, keepdim=True)
+        if self.inverse:
+            values = torch.where(measured, values.reciprocal(), 0.0)
+        dense = push_pull(torch.where(known, values, 0.0), known)
+        return torch.cat((dense, distance_channel(known, values.dtype)), dim=1)
+
+
 _ENCODINGS: dict[str, type[Encoding]] = {
     "zero": ZeroFill,
     "constant_mean": ConstantFill,
     "retained_indicator": RetainedIndicator,
     "doubling": Doubling,
+    "interpolation": Interpolation,
 }
 
 
@@ -162,7 +208,8 @@ def build_encoding(config: Mapping[str, Any], spec: InputSpec) -> Encoding:
 
     Args:
         config: ``{"name": ..., **options}`` with one of ``zero``, ``constant_mean`` (option
-            ``value``), ``retained_indicator``, ``doubling``.
+            ``value``), ``retained_indicator``, ``doubling``, ``interpolation`` (options
+            ``inverse``, ``zero_is_missing``).
         spec: How the modality's tensor is made of elements.
 
     Raises:
