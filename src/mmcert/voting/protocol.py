@@ -14,8 +14,10 @@ from mmcert.theory.modality import InputSpec
 class BaseModel(Protocol):
     """Labels random sub-samples of one sample; ``models.base.BaseModel`` is one."""
 
-    #: Draws per call of :meth:`label` where the configuration names no block.
-    default_block: int
+    @property
+    def default_block(self) -> int:
+        """Draws per call of :meth:`label` where the configuration names no block."""
+        ...
 
     def prepare(self, sample: Mapping[str, Any]) -> Any:
         """What every draw of the sample shares, on the model's device."""
@@ -29,9 +31,20 @@ class BaseModel(Protocol):
 class VotingDataset(Protocol):
     """The samples to certify; ``data.MultiModalDataset`` is one."""
 
-    ids: tuple[str, ...]
-    inputs: Mapping[str, InputSpec]
-    classes: tuple[str, ...]
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Sample ids, in order."""
+        ...
+
+    @property
+    def inputs(self) -> Mapping[str, InputSpec]:
+        """Per modality, which axes count elements."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        ...
 
     def __getitem__(self, index: int) -> Mapping[str, Any]:
         """``{"id", "inputs": {modality: Tensor}, "target": Tensor | None, "meta"}``."""
