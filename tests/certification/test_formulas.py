@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmcert.certification.formulas import METRICS, mean_ratios, rates, shown
+from mmcert.certification.averages import Ratios, mean_over_classes, mean_ratios
+from mmcert.certification.formulas import METRICS, rates, shown
 from mmcert.theory.schemes import round_down
 
 
@@ -57,23 +58,32 @@ def test_counts_outside_their_totals_are_refused():
         rates([3, 1], [2, 1])
 
 
-@given(
-    st.integers(1, 6), st.integers(1, 5), st.sampled_from([3, 465750, 2**40]), st.integers(0, 99)
-)
-def test_means_are_the_exact_mean_rounded_down(samples, budgets, size, seed):
+SIZES = st.sampled_from([3, 465750, 2**40])
+
+
+def random_ratios(seed, samples, budgets, size):
     rng = np.random.default_rng(seed)
     denominators = rng.integers(0, size, (samples, budgets), endpoint=True)
     numerators = rng.integers(0, denominators, endpoint=True)
-    defined = rng.random((samples, budgets)) < 0.8
-    for g, value in enumerate(mean_ratios(numerators, denominators, defined)):
-        kept = [
-            Fraction(int(a), int(b)) if b else Fraction(0)
-            for a, b, use in zip(numerators[:, g], denominators[:, g], defined[:, g], strict=True)
-            if use
-        ]
-        assert value == (round_down(sum(kept) / len(kept)) if kept else None)
+    return Ratios(numerators, denominators, rng.random(samples) < 0.8)
+
+
+@given(st.integers(1, 6), st.integers(1, 5), SIZES, st.integers(0, 99))
+def test_means_are_the_exact_mean_rounded_down(samples, budgets, size, seed):
+    ratios = random_ratios(seed, samples, budgets, size)
+    for g, value in enumerate(mean_ratios(ratios)):
+        exact = ratios.exact(g)
+        assert value == (None if exact is None else round_down(exact))
+
+
+@given(st.integers(1, 6), SIZES, st.integers(0, 99))
+def test_means_over_classes_are_exact_means_of_means_rounded_down(samples, size, seed):
+    classes = [random_ratios(seed + 1000 * c, samples, 3, size) for c in range(4)]
+    for g, value in enumerate(mean_over_classes(classes)):
+        means = [mean for ratios in classes if (mean := ratios.exact(g)) is not None]
+        assert value == (round_down(sum(means) / len(means)) if means else None)
 
 
 def test_thirds_that_add_up_to_one_half_give_exactly_one_half():
-    numerators, denominators = np.array([[1], [2]]), np.array([[3], [3]])
-    assert mean_ratios(numerators, denominators, np.ones((2, 1), bool)) == [0.5]
+    ratios = Ratios(np.array([[1], [2]]), np.array([[3], [3]]), np.array([True, True]))
+    assert mean_ratios(ratios) == [0.5]

@@ -7,6 +7,7 @@ Letters: ``S`` samples, ``G`` budgets.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -44,17 +45,35 @@ class Ratios:
         count = int(self.defined.sum())
         return sum(values, Fraction(0)) / count if count else None
 
-    def brackets(self) -> tuple[list[int], int, int]:
-        """``(low, count, bits)``: the mean lies in ``[low, low + count) / (count * 2**bits)``."""
+    def brackets(self) -> tuple[list[int], list[int], int, int]:
+        """``(low, inexact, count, bits)`` per budget.
+
+        The mean lies in ``[low, low + inexact] / (count * 2**bits)``, and is ``low`` exactly where
+        ``inexact``, the number of quotients that were cut off, is 0.
+        """
         numerators = self.numerators[self.defined]
         denominators = self.denominators[self.defined]
         limb = min(62 - int(denominators.max(initial=1)).bit_length(), LIMB)
         divisors = np.maximum(denominators, 1)
         whole, rest = np.divmod(np.where(denominators > 0, numerators, 0) << limb, divisors)
-        part = (rest << limb) // divisors
+        part, cut = np.divmod(rest << limb, divisors)
         high, low = whole.sum(axis=0).tolist(), part.sum(axis=0).tolist()
-        count = len(numerators)
-        return [(a << limb) + b for a, b in zip(high, low, strict=True)], count, 2 * limb
+        inexact = (cut > 0).sum(axis=0).tolist()
+        sums = [(a << limb) + b for a, b in zip(high, low, strict=True)]
+        return sums, inexact, len(numerators), 2 * limb
+
+
+def quotient_down(numerator: int, denominator: int) -> float:
+    """The largest float that is not above ``numerator / denominator``.
+
+    The same as ``round_down`` of the fraction, which need not be in lowest terms here.
+
+    >>> quotient_down(2, 6) == round_down(Fraction(1, 3))
+    True
+    """
+    nearest = numerator / denominator
+    a, b = nearest.as_integer_ratio()
+    return nearest if a * denominator <= numerator * b else math.nextafter(nearest, -math.inf)
 
 
 def mean_ratios(ratios: Ratios) -> list[float | None]:
@@ -77,17 +96,17 @@ def mean_over_classes(classes: Sequence[Ratios]) -> list[float | None]:
     if not present:
         return [None] * budgets
     brackets = [ratios.brackets() for ratios in present]
+    # One denominator for all classes: sums of low / (count * 2**bits), divided by their number.
+    bits = max(one[3] for one in brackets)
+    common = math.lcm(*(one[2] for one in brackets))
+    scales = [(common // count) << (bits - own) for _, _, count, own in brackets]
+    denominator = (common * len(present)) << bits
     result: list[float | None] = []
     for g in range(budgets):
-        if len(brackets) == 1:
-            low, count, bits = brackets[0][0][g], brackets[0][1], brackets[0][2]
-            least, most = Fraction(low, count << bits), Fraction(low + count, count << bits)
-        else:
-            parts = [(Fraction(low[g], count << bits), bits) for low, count, bits in brackets]
-            least = sum((part for part, _ in parts), Fraction(0)) / len(parts)
-            most = least + Fraction(1, 1 << min(bits for _, bits in parts))
-        value = round_down(least)
-        if round_down(most) != value:
+        low = sum(one[0][g] * scale for one, scale in zip(brackets, scales, strict=True))
+        slack = sum(one[1][g] * scale for one, scale in zip(brackets, scales, strict=True))
+        value = quotient_down(low, denominator)
+        if slack and quotient_down(low + slack, denominator) != value:
             exact = [ratios.exact(g) for ratios in present]
             value = round_down(
                 sum((mean for mean in exact if mean is not None), Fraction(0)) / len(exact)

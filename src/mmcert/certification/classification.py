@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmcert.certification.grid import Grid, Thresholds
-from mmcert.certification.levels import leads_needed, split_over_labels
+from mmcert.certification.levels import leads_needed, martingale_evalues, split_over_labels
 from mmcert.certification.options import Option
 from mmcert.theory.bounds import clopper_pearson_lower, upper_tail
 from mmcert.theory.dataset_claims import certified_samples
@@ -23,6 +23,7 @@ from mmcert.theory.evalues import calibrate, chain_thresholds, closed_counts, ha
 from mmcert.theory.multiplicity import holm
 from mmcert.theory.published import published_margin
 from mmcert.theory.schemes import Scheme, round_down
+from mmcert.theory.selection import top_label_pvalue
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
@@ -102,8 +103,8 @@ class Decided:
 
     Args:
         certified: Which samples, ``(S, G)``; None where the option names none.
-        at_least: How many samples that count are at least certified, ``(G,)``; None where that is
-            their number.
+        at_least: How many samples that count are certified at least, jointly, ``(G,)``; None where
+            that is the number of those in ``certified``.
         bounds: Lower bound of each sample, ``(S,)``; None where the option has none.
     """
 
@@ -128,12 +129,12 @@ def decide(option: Option, batch: Batch, alpha: float) -> Decided | None:
     if option.name in ("binomial", "margin", "bonferroni", "published"):
         level = alpha / len(batch.samples) if option.name == "bonferroni" else alpha
         return _by_bounds(option, batch, level)
-    pvalues = _pvalues(option, batch)
     if option.name == "holm":
+        pvalues, _ = _pvalues(option, batch)
         ones = np.ones(len(batch.samples), np.int64)
         columns = [holm(pvalues[:, g], ones, alpha) for g in range(pvalues.shape[1])]
         return Decided(np.stack(columns, axis=1))
-    return Decided(None, _closed(option, batch, pvalues, alpha))
+    return _closed(option, batch, alpha)
 
 
 def _by_bounds(option: Option, batch: Batch, alpha: float) -> Decided:
@@ -172,73 +173,96 @@ def _bound(option: Option, sample: SampleCounts, claim: str, alpha: float) -> fl
     return clopper_pearson_lower(sample.counts[label], N, alpha)
 
 
-def _pvalues(option: Option, batch: Batch) -> FloatArray:
-    """p-values ``(S, G)``; those of labels that the votes chose pay for the choice."""
-    pvalues = np.ones((len(batch.samples), len(batch.grid)))
-    for members, thresholds, N in _groups(batch):
-        labels = [batch.samples[i].label(batch.claim) for i in members]
-        pairs = [
-            runner_up(batch.samples[i].counts, y) for i, y in zip(members, labels, strict=True)
-        ]
-        votes, rivals = np.array(pairs).T
-        shares = np.array([batch.split(option, 1.0, i) for i in members])
-        pvalues[members] = _tails(option, votes, rivals, N, thresholds) / shares[:, None]
-    return np.minimum(pvalues, 1.0)
+@dataclass(frozen=True)
+class _Group:
+    """Samples with the same scheme and draws, whose labels were chosen alike."""
+
+    members: list[int]
+    thresholds: Thresholds
+    N: int
+    selected: bool
+    classes: int
 
 
-def _tails(
-    option: Option, votes: IntArray, rivals: IntArray, N: int, thresholds: Thresholds
-) -> FloatArray:
-    """p-values of fixed labels ``(S, G)``, worked out once per distinct threshold and votes."""
-    if option.test == "binomial":
-        t, inverse = np.unique(thresholds.t, return_inverse=True)
-        tails = upper_tail(votes[:, None], N, t[None, :])
-    else:
-        m, inverse = np.unique(thresholds.m, return_inverse=True)
-        pairs, back = np.unique(np.stack([votes, rivals]), axis=1, return_inverse=True)
-        tails = np.stack(
-            [np.asarray(margin_pvalue(pairs[0], pairs[1], N, float(one))) for one in m], axis=1
-        )[back.reshape(-1)]
-    return np.asarray(tails[:, inverse.reshape(-1)], dtype=np.float64)
-
-
-def _groups(batch: Batch) -> list[tuple[list[int], Thresholds, int]]:
-    """Samples with the same scheme and draws."""
-    groups: dict[tuple[Scheme, int], list[int]] = {}
+def _groups(batch: Batch) -> list[_Group]:
+    groups: dict[tuple[Scheme, int, bool], list[int]] = {}
     for index, sample in enumerate(batch.samples):
-        groups.setdefault((sample.scheme, sample.draws), []).append(index)
+        key = (sample.scheme, sample.draws, sample.fixed(batch.claim))
+        groups.setdefault(key, []).append(index)
+    classes = len(batch.samples[0].counts)
     return [
-        (members, batch.thresholds(members[0]), draws) for (_, draws), members in groups.items()
+        _Group(members, batch.thresholds(members[0]), draws, selected, classes)
+        for (_, draws, selected), members in groups.items()
     ]
 
 
-def _closed(option: Option, batch: Batch, pvalues: FloatArray, alpha: float) -> IntArray:
-    """At least so many of the samples that count are certified, ``(G,)``."""
+def _pvalues(option: Option, batch: Batch) -> tuple[FloatArray, FloatArray]:
+    """p-values, and those of unanimous votes, ``(S, G)`` each; chosen labels pay for the choice."""
+    pvalues = np.ones((len(batch.samples), len(batch.grid)))
+    smallest = np.ones_like(pvalues)
+    for group in _groups(batch):
+        votes, rivals = _pairs(batch, group)
+        pvalues[group.members] = _tails(option, votes, rivals, group)
+        smallest[group.members] = _tails(option, np.array([group.N]), np.array([0]), group)
+    return pvalues, smallest
+
+
+def _pairs(batch: Batch, group: _Group) -> IntArray:
+    """Votes for the label and for its strongest rival, ``(2, members)``."""
+    chosen = [batch.samples[index] for index in group.members]
+    return np.array([runner_up(one.counts, one.label(batch.claim)) for one in chosen]).T
+
+
+def _tails(option: Option, votes: IntArray, rivals: IntArray, group: _Group) -> FloatArray:
+    """p-values ``(members, G)``, worked out once per distinct threshold and votes."""
+    if option.test == "binomial":
+        t, place = np.unique(group.thresholds.t, return_inverse=True)
+        test = upper_tail if group.selected else top_label_pvalue
+        tails = np.asarray(test(votes[:, None], group.N, t[None, :]))
+    else:
+        m, place = np.unique(group.thresholds.m, return_inverse=True)
+        pairs, back = np.unique(np.stack([votes, rivals]), axis=1, return_inverse=True)
+        columns = [margin_pvalue(pairs[0], pairs[1], group.N, float(one)) for one in m]
+        tails = np.stack([np.asarray(column) for column in columns], axis=1)[back.reshape(-1)]
+        tails = tails / split_over_labels(1.0, option, group.selected, group.classes)
+    return np.asarray(np.minimum(tails, 1.0)[:, place.reshape(-1)], dtype=np.float64)
+
+
+def _evalues(option: Option, batch: Batch, alpha: float) -> FloatArray:
+    """e-values ``(S, G)``."""
+    if not option.sequential:
+        pvalues, smallest = _pvalues(option, batch)
+        return calibrate(pvalues, smallest, alpha, option.levels, option.weights)
+    evalues = np.zeros((len(batch.samples), len(batch.grid)))
+    for group in _groups(batch):
+        share = split_over_labels(1.0, option, group.selected, group.classes)
+        votes, rivals = _pairs(batch, group)
+        rows = martingale_evalues(option, votes, rivals, group.N, group.thresholds)
+        evalues[group.members] = rows.T * share
+    return evalues
+
+
+def _closed(option: Option, batch: Batch, alpha: float) -> Decided:
+    """At least so many of the samples that count are certified; by martingales, also which.
+
+    One sample's e-value certifies it by itself where it reaches ``1/alpha``; with a fixed number
+    of draws ``binomial`` and ``margin`` do that better, and nothing is said here.
+    """
     counted = batch.correct
+    single = _evalues(option, batch, alpha) if option.sequential else None
+    certified = None if single is None else single >= 1 / alpha
     if not counted.any():
-        return np.zeros(len(batch.grid), np.int64)
+        return Decided(certified, np.zeros(len(batch.grid), np.int64))
     if option.over_budgets == "joint":
         alpha = harmonic_alpha(alpha, int(counted.sum()))
-    evalues = calibrate(pvalues, _smallest(option, batch), alpha, option.levels, option.weights)
+    evalues = _evalues(option, batch, alpha)
     if option.over_budgets == "joint":
         # Along growing thresholds no e-value may rise (method, section 3.7).
-        chain = chain_thresholds(
-            np.stack([batch.thresholds(i).t for i in range(len(batch.samples))])
-        ).max(axis=0)
-        order = np.argsort(chain, kind="stable")
+        t = np.stack([batch.thresholds(index).t for index in range(len(batch.samples))])
+        order = np.argsort(chain_thresholds(t).max(axis=0), kind="stable")
         evalues[:, order] = np.minimum.accumulate(evalues[:, order], axis=1)
     family = evalues[counted].T  # (G, S)
-    return closed_counts(family, np.ones(family.shape, np.int64), alpha)
-
-
-def _smallest(option: Option, batch: Batch) -> FloatArray:
-    """The p-value of unanimous votes, ``(S, G)``."""
-    smallest = np.ones((len(batch.samples), len(batch.grid)))
-    for members, thresholds, N in _groups(batch):
-        shares = np.array([batch.split(option, 1.0, i) for i in members])
-        row = _tails(option, np.full(1, N), np.zeros(1, np.int64), N, thresholds)
-        smallest[members] = np.minimum(row / shares[:, None], 1.0)
-    return smallest
+    return Decided(certified, closed_counts(family, np.ones(family.shape, np.int64), alpha))
 
 
 def data_set_claim(option: Option, batch: Batch, certified: BoolArray, alpha: float) -> IntArray:
@@ -250,14 +274,6 @@ def data_set_claim(option: Option, batch: Batch, certified: BoolArray, alpha: fl
     counted = (certified & batch.correct[:, None]).sum(axis=0)
     S = len(batch.samples)
     return np.array([certified_samples(int(M), S, a, alpha) for M in counted], dtype=np.int64)
-
-
-def correct_counts(batch: Batch, decided: Decided) -> IntArray:
-    """Samples that count, per budget, ``(G,)``."""
-    if decided.at_least is not None:
-        return decided.at_least
-    assert decided.certified is not None
-    return np.asarray((decided.certified & batch.correct[:, None]).sum(axis=0), dtype=np.int64)
 
 
 def make_batch(samples: Sequence[SampleCounts], claim: str, grid: Grid) -> Batch:

@@ -24,6 +24,7 @@ from mmcert.certification.options import Option
 from mmcert.theory.bounds import upper_tail
 from mmcert.theory.evalues import chain_thresholds, closed_counts, harmonic_alpha
 from mmcert.theory.multiplicity import holm
+from mmcert.theory.selection import top_label_pvalue
 
 IntArray = NDArray[np.int64]
 
@@ -79,7 +80,7 @@ def named_counts(option: Option, views: Sequence[View], alpha: float, family: st
     for one in views:
         P = total if family == "dataset" else int(one.levels.sizes.sum())
         level = split_over_labels(alpha, option, one.selected, len(one.counted))
-        bounds = level_bounds(option, one.levels, one.N, level, P)
+        bounds = level_bounds(option, one.levels, one.N, level, P, one.selected)
         counts.append(reaching(bounds, one.counted, limits(option, one.thresholds, one.N)))
     return np.stack(counts)
 
@@ -94,13 +95,15 @@ def _holm_over_samples(option: Option, views: Sequence[View], alpha: float) -> I
         for members in groups.values()
     ]
     classes = len(views[0].counted)
-    shares = [split_over_labels(1.0, option, selected, classes) for _, _, selected in groups]
     first = [members[0] for members in groups.values()]
     if len(groups) == 1:
-        whole = replace(views[0].levels, elements=sizes[0][None])
-        bounds = level_bounds(option, whole, views[0].N, alpha * shares[0], int(sizes[0].sum()))
+        whole, one = replace(views[0].levels, elements=sizes[0][None]), views[0]
+        bounds = level_bounds(option, whole, one.N, alpha, int(sizes[0].sum()), one.selected)
         return np.stack(
-            [reaching(bounds, one.counted, limits(option, one.thresholds, one.N)) for one in views]
+            [
+                reaching(bounds, each.counted, limits(option, each.thresholds, each.N))
+                for each in views
+            ]
         )
     present = [np.flatnonzero(size) for size in sizes]
     flat_sizes = np.concatenate([s[at] for s, at in zip(sizes, present, strict=True)])
@@ -109,8 +112,12 @@ def _holm_over_samples(option: Option, views: Sequence[View], alpha: float) -> I
     counts = np.zeros((len(views), classes, budgets), np.int64)
     for g in range(budgets):
         pvalues = [
-            np.minimum(upper_tail(at, views[i].N, views[i].thresholds.t[g]) / share, 1.0)
-            for at, i, share in zip(present, first, shares, strict=True)
+            np.asarray(
+                (upper_tail if views[i].selected else top_label_pvalue)(
+                    at, views[i].N, views[i].thresholds.t[g]
+                )
+            )
+            for at, i in zip(present, first, strict=True)
         ]
         passed = np.split(holm(np.concatenate(pvalues), flat_sizes, alpha), ends)
         for members, at, certified in zip(groups.values(), present, passed, strict=True):
@@ -191,9 +198,8 @@ def _closed_at(
                 for member in members
             ]
         )
-        split = split_over_labels(1.0, option, one.selected, len(one.counted))
         values, counts = evalue_family(
-            option, one.levels, rows, one.N, one.thresholds, alpha, split
+            option, one.levels, rows, one.N, one.thresholds, alpha, one.selected
         )
         evalues.append(values)
         groups.append(counts)

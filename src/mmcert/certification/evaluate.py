@@ -7,6 +7,7 @@ same bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from mmcert.records.votes import SampleVotes
 from mmcert.theory.bounds import check_alpha
 from mmcert.theory.planning import warnings_for
 from mmcert.theory.schemes import Scheme
+from mmcert.theory.sequential import require_fixed
 
 Say = Callable[[str], None]
 
@@ -139,14 +141,16 @@ def _options(
                 f"certified by counting, without statistics={sorted(statistics)}; leave it empty."
             )
         return (exhaustive_option(meta.task),)
-    options = parse_statistics(statistics or {}, meta.task, meta.classes)
-    if meta.voting == "sequential":
-        fixed = [option.name for option in options]
-        raise UnsoundError(
-            f"the number of draws of these votes was decided by the votes, so statistics for a "
-            f"fixed number of draws ({', '.join(fixed)}) would not hold."
-        )
-    return options
+    if meta.voting == "fixed":
+        return parse_statistics(statistics or {}, meta.task, meta.classes)
+    for name in statistics or {}:
+        if name != "closed_evalues":
+            require_fixed(meta.voting, name)
+    asked = statistics or {"closed_evalues": {}}
+    return tuple(
+        replace(option, sequential=True)
+        for option in parse_statistics(asked, meta.task, meta.classes)
+    )
 
 
 def _read(

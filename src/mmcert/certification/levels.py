@@ -18,9 +18,20 @@ from mmcert.certification.grid import Thresholds
 from mmcert.certification.histograms import Levels
 from mmcert.certification.options import Option
 from mmcert.errors import ConfigError, RecordError
-from mmcert.theory.bounds import clopper_pearson_lower, clopper_pearson_upper
+from mmcert.theory.bounds import (
+    INFLATION,
+    clopper_pearson_lower,
+    clopper_pearson_upper,
+    upper_tail,
+)
 from mmcert.theory.evalues import evalue_groups
-from mmcert.theory.multiplicity import bonferroni_thresholds, holm_thresholds
+from mmcert.theory.multiplicity import (
+    bonferroni_thresholds,
+    holm_thresholds,
+    rejected_thresholds,
+)
+from mmcert.theory.selection import top_label_pvalue, top_label_thresholds
+from mmcert.theory.sequential import log_evalue, log_margin_evalue
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -54,12 +65,15 @@ def split_over_labels(alpha: float, option: Option, selected: bool, classes: int
 
     The label with most votes holds jointly over all budgets with ``t >= 1/2`` at ``alpha/2``,
     whatever the number of classes (method, section 3.3); for the margin each label is tested at
-    ``alpha/C``. With separate selection draws nothing is split.
+    ``alpha/C``. Nothing is split with separate selection draws, nor where the p-value already pays
+    for the choice (``theory.selection.top_label_pvalue``), the bounds are simultaneous over the
+    classes (``published``), or everything was counted.
     """
     if selected or option.name in ("published", "exhaustive"):
-        # Published bounds are simultaneous over the classes; counting everything costs nothing.
         return alpha
-    return alpha / 2 if option.test == "binomial" else alpha / classes
+    if option.test == "margin" or option.sequential:
+        return alpha / classes
+    return alpha / 2 if option.joint and option.name != "closed_evalues" else alpha
 
 
 @lru_cache(maxsize=64)
@@ -99,7 +113,9 @@ def margin_bounds(levels: Levels, N: int, alpha: float) -> FloatArray:
     return np.where(gap > 0, np.nextafter(gap, -1), -1.0)
 
 
-def level_bounds(option: Option, levels: Levels, N: int, alpha: float, P: int) -> FloatArray:
+def level_bounds(
+    option: Option, levels: Levels, N: int, alpha: float, P: int, selected: bool
+) -> FloatArray:
     """The largest threshold (test ``margin``: margin) at which each level is certified, ``(L,)``.
 
     For the options that name elements.
@@ -110,6 +126,7 @@ def level_bounds(option: Option, levels: Levels, N: int, alpha: float, P: int) -
         N: Draws.
         alpha: Level of the family, or of one element.
         P: Elements in the family.
+        selected: Whether the label was fixed before the votes.
 
     Raises:
         ConfigError: For Berger-Boos on elements of an image.
@@ -117,7 +134,8 @@ def level_bounds(option: Option, levels: Levels, N: int, alpha: float, P: int) -
     if option.name == "exhaustive":
         return np.asarray(_leads(levels), dtype=np.float64)
     if option.name == "holm":
-        return holm_thresholds(levels.sizes, alpha)
+        test = rejected_thresholds if selected else top_label_thresholds
+        return holm_thresholds(levels.sizes, alpha, test)
     if option.name == "published":  # its p-values are C times the tail: Holm at alpha / C
         return holm_thresholds(levels.sizes, alpha / len(levels.elements))
     if option.name == "bonferroni":
@@ -169,78 +187,93 @@ def evalue_family(
     N: int,
     thresholds: Thresholds,
     alpha: float,
-    split: float,
+    selected: bool,
 ) -> tuple[FloatArray, IntArray]:
     """Elements grouped by e-value at every budget.
 
     Args:
         option: ``closed_evalues``.
         levels: Levels of one sample.
-        elements: Elements of the families to group, ``(C, L)``.
+        elements: Elements of the families to group, ``(F, L)``.
         N: Draws.
         thresholds: Thresholds of the sample at ``G`` budgets.
         alpha: Level of the family.
-        split: Level of one label's test as a share of ``alpha`` (1: the label was fixed before).
+        selected: Whether the label was fixed before the votes.
 
     Returns:
-        e-values ``(G, J + 1)`` and numbers of elements ``(C, G, J + 1)``.
+        e-values ``(G, K)`` of ``K`` groups, and numbers of elements ``(F, G, K)``.
     """
+    share = split_over_labels(1.0, option, selected, len(levels.elements))
+    if option.sequential:
+        return _martingale_groups(option, levels, elements, N, thresholds, share)
     if option.test == "margin":
-        evalues, reached = _margin_groups(option, levels, elements, N, thresholds, alpha, split)
-    else:
-        evalues, fewest = _cuts(
-            N, thresholds.t.tobytes(), alpha, option.levels, option.weights, split, option.joint
+        return _margin_groups(option, levels, elements, thresholds, N, alpha, share)
+    pvalue = upper_tail if selected else top_label_pvalue
+    rows = [
+        evalue_groups(
+            row,
+            thresholds.t,
+            alpha,
+            option.levels,
+            option.weights,
+            joint=option.joint,
+            pvalue=pvalue,
         )
-        reached = [reaching(levels.votes, elements, cut) for cut in fewest.T]
-    everything = np.repeat(elements.sum(axis=1)[:, None], len(thresholds.t), axis=1)
-    steps = np.stack([everything, *reached, np.zeros_like(everything)], axis=-1)
-    return evalues, steps[..., :-1] - steps[..., 1:]
-
-
-@lru_cache(maxsize=64)
-def _cuts(
-    N: int,
-    t: bytes,
-    alpha: float,
-    levels: tuple[float, ...],
-    weights: tuple[float, ...],
-    split: float,
-    joint: bool,
-) -> tuple[FloatArray, IntArray]:
-    """e-values ``(G, J + 1)`` and the fewest votes that earn each of them ``(G, J)``.
-
-    With a split the p-value is the tail divided by it: ``p <= b`` iff the tail is at most
-    ``split * b``, which earns ``w / b``, that is ``split * w / (split * b)``.
-    """
-    thresholds = np.frombuffer(t, dtype=np.float64)
-    # One element per number of votes: the group sizes then tell the cuts.
-    evalues, groups = evalue_groups(
-        np.ones(N + 1, np.int64),
-        thresholds,
-        alpha,
-        tuple(level * split for level in levels),
-        weights,
-        joint=joint,
-    )
-    above = np.cumsum(groups[:, ::-1], axis=1)[:, ::-1][:, 1:]
-    return evalues * split, N + 1 - above
+        for row in elements
+    ]
+    return rows[0][0], np.stack([groups for _, groups in rows])
 
 
 def _margin_groups(
     option: Option,
     levels: Levels,
     elements: IntArray,
+    thresholds: Thresholds,
+    N: int,
+    alpha: float,
+    share: float,
+) -> tuple[FloatArray, IntArray]:
+    """The same by the margin: ``E = sum_j w_j 1{margin rejected at b_j} / b_j``, ``b_j`` fixed."""
+    budgets = len(thresholds.m)
+    values = [0.0]
+    reached = [np.repeat(elements.sum(axis=1)[:, None], budgets, axis=1)]
+    for j in np.argsort(-np.asarray(option.levels)):
+        b = option.levels[j] * alpha
+        reached.append(reaching(margin_bounds(levels, N, b * share), elements, thresholds.m))
+        values.append(values[-1] + option.weights[j] / b / INFLATION)
+    steps = np.stack([*reached, np.zeros_like(reached[0])], axis=-1)
+    return np.tile(values, (budgets, 1)), steps[..., :-1] - steps[..., 1:]
+
+
+def _martingale_groups(
+    option: Option,
+    levels: Levels,
+    elements: IntArray,
     N: int,
     thresholds: Thresholds,
-    alpha: float,
-    split: float,
-) -> tuple[FloatArray, list[IntArray]]:
-    """The same by the margin: ``E = sum_j w_j 1{margin rejected at b_j} / b_j``, ``b_j`` fixed."""
-    order = np.argsort(-np.asarray(option.levels))
-    values, reached = [0.0], []
-    for j in order:
-        b = option.levels[j] * alpha
-        bounds = margin_bounds(levels, N, b * split)
-        reached.append(reaching(bounds, elements, thresholds.m))
-        values.append(values[-1] + option.weights[j] / b / (1 + 1e-9))
-    return np.tile(values, (len(thresholds.m), 1)), reached
+    share: float,
+) -> tuple[FloatArray, IntArray]:
+    """The same for votes that decided their own number: one group per level that has elements."""
+    present = np.flatnonzero(elements.any(axis=0))
+    votes = levels.votes[present]
+    rivals = votes if levels.rival is None else levels.rival[present]
+    evalues = martingale_evalues(option, votes, rivals, N, thresholds) * share
+    counts = np.broadcast_to(
+        elements[:, None, present], (len(elements), len(evalues), len(present))
+    )
+    return evalues, counts
+
+
+def martingale_evalues(
+    option: Option, votes: IntArray, rivals: IntArray, N: int, thresholds: Thresholds
+) -> FloatArray:
+    """E-values at the time the votes stopped, float64 ``(G, L)``."""
+    limit = thresholds.m if option.test == "margin" else thresholds.t
+    distinct, place = np.unique(limit, return_inverse=True)
+    if option.test == "margin":
+        logs = np.stack([log_margin_evalue(votes, rivals, N, float(m)) for m in distinct])
+    else:
+        logs = log_evalue(votes[None, :], N, distinct[:, None])
+    if option.joint:  # along growing thresholds no e-value may rise
+        logs = np.minimum.accumulate(logs, axis=0)
+    return np.asarray(np.exp(logs)[place.reshape(-1)], dtype=np.float64)

@@ -142,7 +142,7 @@ def certified_map(
 def _certified_levels(one: View, choice: MapChoice) -> NDArray[np.bool_]:
     alpha = split_over_labels(choice.alpha, choice.option, one.selected, len(one.counted))
     P = int(one.levels.sizes.sum())
-    bounds = level_bounds(choice.option, one.levels, one.N, alpha, P)
+    bounds = level_bounds(choice.option, one.levels, one.N, alpha, P, one.selected)
     return np.asarray(bounds >= limits(choice.option, one.thresholds, one.N)[0])
 
 

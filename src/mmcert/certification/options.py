@@ -33,6 +33,7 @@ class Option:
         levels: e-value levels as fractions of alpha (``closed_evalues``).
         weights: Their weights.
         over_budgets: ``each`` or ``joint`` (``closed_evalues``; joint costs a factor ``H_P``).
+        sequential: Whether the votes decided their own number (``closed_evalues`` by martingales).
     """
 
     name: str
@@ -44,6 +45,7 @@ class Option:
     levels: tuple[float, ...] = LEVELS
     weights: tuple[float, ...] = WEIGHTS
     over_budgets: str = "each"
+    sequential: bool = False
 
     @property
     def joint(self) -> bool:

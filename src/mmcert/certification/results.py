@@ -16,7 +16,6 @@ from mmcert.certification.classification import (
     Batch,
     Decided,
     SampleCounts,
-    correct_counts,
     data_set_claim,
     decide,
     make_batch,
@@ -216,17 +215,28 @@ def _classification_entries(
         }
         result = head(option, batch.claim, guarantee, family, alpha, draws, grid, reading)
         # A figure that bounds a number names no sample, so nobody abstains in it.
-        abstain = abstained if guarantee == "per_sample" or not single else None
+        number = guarantee == "dataset" and (single or option.name == "closed_evalues")
+        abstain = None if number else abstained
         result["grid"] = [
             _point(budget, batch.claim, int(count), S, abstain)
             for budget, count in zip(grid.budgets, counts, strict=False)
         ]
         return result
 
-    counts = correct_counts(batch, decided)
+    alone = batch.correct[:, None] & decided.certified if decided.certified is not None else None
+    if option.sequential:
+        assert alone is not None
+        assert decided.at_least is not None
+        return [
+            entry("per_sample", alone.sum(axis=0).tolist(), {}),
+            entry("dataset", decided.at_least.tolist(), {}),
+        ]
     if not single:
+        counts = decided.at_least if alone is None else alone.sum(axis=0)
+        assert counts is not None
         return [entry("dataset", counts.tolist(), {})]
-    entries = [entry("per_sample", counts.tolist(), {})]
+    assert alone is not None
+    entries = [entry("per_sample", alone.sum(axis=0).tolist(), {})]
     a = alpha if option.per_sample_alpha is None else option.per_sample_alpha
     at_a = decided if a == alpha else decide(option, batch, a)
     assert at_a is not None

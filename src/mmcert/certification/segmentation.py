@@ -6,7 +6,7 @@ Letters: ``S`` samples, ``C`` classes, ``G`` budgets.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -132,17 +132,46 @@ def grid_points(counted: Counted, grid: Grid, zero: int) -> list[dict[str, Any]]
         zero: Position of budget 0 among the counts.
     """
     points: list[dict[str, Any]] = [{"budget": dict(budget)} for budget in grid.budgets]
+    first, spread = _distinct(counted)
+    figures = _figures(counted, zero, first)
+    for point, position in zip(points, spread, strict=False):
+        point |= figures[position]
+    return points
+
+
+def _distinct(counted: Counted) -> tuple[list[int], list[int]]:
+    """Budgets with distinct counts, and for each budget its place among them.
+
+    Beyond the largest certifiable budget all counts are 0; schemes that pool repeat themselves.
+    """
+    columns = np.concatenate([counted.by_class.reshape(-1, counted.total.shape[1]), counted.total])
+    place: dict[bytes, int] = {}
+    first: list[int] = []
+    spread: list[int] = []
+    for g, column in enumerate(np.ascontiguousarray(columns.T)):
+        key = column.tobytes()
+        if key not in place:
+            place[key] = len(first)
+            first.append(g)
+        spread.append(place[key])
+    return first, spread
+
+
+def _figures(counted: Counted, zero: int, budgets: list[int]) -> list[dict[str, Any]]:
+    """The figures at some budgets."""
+    at_zero = counted.total[:, [zero]]
+    counted = replace(
+        counted, total=counted.total[:, budgets], by_class=counted.by_class[:, :, budgets]
+    )
     if counted.claim == "stable":
         everything = counted.sizes.sum(axis=1)[:, None]
         abstained: float | None = None
         if counted.option.name != "closed_evalues":
-            abstained = mean_ratios(_share(counted, everything - counted.total[:, [zero]]))[0]
+            abstained = mean_ratios(_share(counted, everything - at_zero))[0]
         stable = mean_ratios(_share(counted, counted.total))
-        for point, value in zip(points, stable, strict=False):
-            point |= {"stable_rate": value, "abstain_rate": abstained}
-        return points
+        return [{"stable_rate": value, "abstain_rate": abstained} for value in stable]
     if counted.pooled:
-        return _pooled_points(points, counted)
+        return _pooled_figures(counted)
     columns: dict[str, list[float | None]] = {ACCURACY: mean_ratios(_share(counted, counted.total))}
     classes = counted.sizes.shape[1]
     per_class: dict[str, list[list[float | None]]] = {}
@@ -151,30 +180,33 @@ def grid_points(counted: Counted, grid: Grid, zero: int) -> list[dict[str, Any]]
         columns[metric] = mean_over_classes([ratios[c] for c in reported_classes(classes)])
         if classes > 2:
             per_class[metric] = [mean_ratios(one) for one in ratios]
-    for g, point in enumerate(points):
-        point |= {metric: values[g] for metric, values in columns.items()}
+    figures: list[dict[str, Any]] = []
+    for i in range(len(budgets)):
+        one: dict[str, Any] = {metric: values[i] for metric, values in columns.items()}
         if classes > 2:
-            point["per_class"] = {
-                metric: [values[g] for values in lists] for metric, lists in per_class.items()
+            one["per_class"] = {
+                metric: [values[i] for values in lists] for metric, lists in per_class.items()
             }
-    return points
+        figures.append(one)
+    return figures
 
 
-def _pooled_points(points: list[dict[str, Any]], counted: Counted) -> list[dict[str, Any]]:
+def _pooled_figures(counted: Counted) -> list[dict[str, Any]]:
     sizes = [int(size) for size in counted.sizes[0]]
     everything = sum(sizes)
-    for g, point in enumerate(points):
-        result = rates([int(value) for value in counted.by_class[0, :, g]], sizes)
-        total = int(counted.total[0, g])
-        point |= {metric: shown(value) for metric, value in result.mean.items()}
+    figures = []
+    for i, total in enumerate(counted.total[0].tolist()):
+        result = rates(counted.by_class[0, :, i].tolist(), sizes)
+        one: dict[str, Any] = {metric: shown(value) for metric, value in result.mean.items()}
         # Closed testing: accuracy from one family of all elements, the rest from one per class.
-        point[ACCURACY] = shown(Fraction(total, everything)) if everything else None
+        one[ACCURACY] = shown(Fraction(total, everything)) if everything else None
         if len(sizes) > 2:
-            point["per_class"] = {
+            one["per_class"] = {
                 metric: [shown(value) for value in values]
                 for metric, values in result.per_class.items()
             }
-    return points
+        figures.append(one)
+    return figures
 
 
 def reaches_target(counted: Counted, target: tuple[str, Fraction]) -> NDArray[np.bool_]:

@@ -39,7 +39,7 @@ def promise(
         )
     chance = f"with probability at least 1 - {alpha:g} over the random draws, {budgets}"
     what = f"under every attack within the budget {_CLAIM[claim]}"
-    if option.name == "closed_evalues":
+    if option.name == "closed_evalues" and not (guarantee == "per_sample" and unit == "samples"):
         where = "in the data set" if guarantee == "dataset" else "in a sample"
         text = (
             f"At least this share of the {unit} {where} is such that {what}: {chance}. "
