@@ -72,14 +72,14 @@ def _synthetic_roads(config: dict[str, Any], out: Path) -> str:
 
 
 def _kitti_road(config: dict[str, Any], out: Path) -> str:
-    from mmcert.data.prepare_kitti import prepare_kitti
-
     if config["source"] is None:
         raise ConfigError(
             "dataset=kitti_road needs source=, the folder that holds data_road and "
             "data_road_velodyne as unpacked from the official download "
             "(https://www.cvlibs.net/datasets/kitti/eval_road.php)."
         )
+    from mmcert.data.prepare_kitti import prepare_kitti
+
     sizes = prepare_kitti(
         Path(config["source"]), out, seed=config["seed"], workers=config["workers"]
     )

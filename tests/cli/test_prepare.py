@@ -1,0 +1,78 @@
+import subprocess
+import sys
+
+import pytest
+
+from mmcert.cli.prepare import prepare
+from mmcert.errors import ConfigError, DataError
+
+CONFIG = {
+    "dataset": "synthetic_roads",
+    "source": None,
+    "check": False,
+    "workers": 1,
+    "scenes": 4,
+    "size": [32, 96],
+    "validation": 0.25,
+    "test": 0.25,
+    "seed": 0,
+}
+
+
+def run(config, tmp_path):
+    folder = tmp_path / "outputs" / "prepare" / "now"
+    folder.mkdir(parents=True, exist_ok=True)
+    prepare({**CONFIG, "out": str(tmp_path / "roads"), **config}, folder)
+    assert not folder.exists()
+
+
+def test_it_ends_with_where_the_data_is_and_the_next_command(tmp_path, capsys):
+    run({}, tmp_path)
+    printed = capsys.readouterr().out
+    assert "4 synthetic road scenes of 32x96" in printed
+    assert f"mmcert-train experiment=synthetic_roads_mmcert data.root={tmp_path}/roads" in printed
+    run({"check": True}, tmp_path)
+    assert "nothing is wrong" in capsys.readouterr().out
+
+
+def test_a_check_of_a_broken_folder_is_an_error_with_a_numbered_list(tmp_path):
+    run({}, tmp_path)
+    for path in (tmp_path / "roads" / "training" / "calib").iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match=r"4 problems in 4 frames(.|\n)*  1\. .*(.|\n)*  4\. "):
+        run({"check": True}, tmp_path)
+
+
+def test_a_check_of_avmnist_names_what_is_missing(tmp_path):
+    with pytest.raises(DataError, match="no images here"):
+        run({"dataset": "avmnist", "check": True}, tmp_path)
+
+
+def test_what_cannot_be_prepared_says_what_to_do(tmp_path):
+    with pytest.raises(ConfigError, match="choose one of synthetic_roads, kitti_road, avmnist"):
+        run({"dataset": "cityscapes"}, tmp_path)
+    with pytest.raises(ConfigError, match=r"needs source=.*data_road_velodyne"):
+        run({"dataset": "kitti_road"}, tmp_path)
+    with pytest.raises(ConfigError, match="check=true"):
+        run({"dataset": "avmnist"}, tmp_path)
+    with pytest.raises(ConfigError, match="workers=0"):
+        run({"workers": 0}, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.smoke
+def test_the_command_writes_a_data_set_and_refuses_to_overwrite_another(tmp_path):
+    line = [sys.executable, "-m", "mmcert.cli.prepare", "dataset=synthetic_roads", "out=roads"]
+    line += ["scenes=6", "size=[32,96]", "workers=2", "validation=0.2", "test=0.2"]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "6 scenes at" in done.stderr
+    assert "mmcert-train" in done.stdout
+    assert len(list((tmp_path / "roads").rglob("image_2/*.png"))) == 6
+    assert not (tmp_path / "outputs").exists() or not any((tmp_path / "outputs").iterdir())
+    again = subprocess.run(
+        [*line, "seed=5"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert again.returncode != 0
+    assert "seed: 0 there, 5 asked for" in again.stderr
+    assert "Traceback" not in again.stderr
