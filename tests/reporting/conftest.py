@@ -1,22 +1,15 @@
-"""Run directories written by hand: a made-up road, votes that a made-up base model would cast.
+"""Run directories over made-up roads, with votes that a made-up base model would cast."""
 
-The same writer serves tests/cli; pytest gives fixtures of this file to this folder only.
-"""
-
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mmcert.records.certificates import Certificate, write_certificates
-from mmcert.records.maps import ABSTAINED, write_map
+from mmcert.certification.evaluate import evaluate
 from mmcert.records.meta import VotesMeta, write_meta
-from mmcert.records.metrics_file import write_metrics
 from mmcert.records.run import RunDescription, write_run
 from mmcert.records.votes import SampleVotes, write_sample
-from mmcert.theory.attacks import Attack
 from mmcert.theory.schemes import make_scheme
 
 SIZE = (24, 80)
@@ -44,7 +37,7 @@ def segmentation_votes(truth, scheme, draws, rng):
     counts = np.empty((2, *truth.shape), np.int64)
     np.put_along_axis(counts, truth[None].astype(np.int64), right[None], 0)
     np.put_along_axis(counts, 1 - truth[None].astype(np.int64), draws - right[None], 0)
-    return counts, right
+    return counts
 
 
 def write_segmentation_run(
@@ -59,140 +52,56 @@ def write_segmentation_run(
     grid=GRID,
     statistics=("holm", "closed_evalues"),
     data_root=None,
+    size=SIZE,
+    elements=ELEMENTS,
     kinds="modification",
-    write_votes=True,
+    data_seed=0,
 ):
-    folder = Path(folder)
-    n = {"rgb": SIZE[0] * SIZE[1], "depth": SIZE[0] * SIZE[1]}
-    made = make_scheme(scheme, n, k=k, elements=ELEMENTS)
+    n = dict.fromkeys(k, size[0] * size[1])
+    made = make_scheme(scheme, n, k=k, elements=elements)
     meta = VotesMeta("segmentation", scheme, made.modalities, draws, 2, ("background", "road"))
     rng = np.random.default_rng(seed)
-    rows, rights = [], []
-    thresholds = [float(made.threshold(Attack(budget, kinds))) for budget in grid]
-    if write_votes:
-        write_meta(folder / "votes", meta)
+    samples = []
     for index, sample_id in enumerate(ids):
-        truth = road(shift=0.08 * (index - 1))
-        counts, right = segmentation_votes(truth, scheme, draws, rng)
-        rights.append((truth, right))
-        if write_votes:
-            sample = SampleVotes(sample_id, counts, truth, draws, made)
-            write_sample(folder / "votes", sample, meta)
-        hist = [np.bincount(right[truth == c], minlength=draws + 1).tolist() for c in (0, 1)]
-        for name in statistics:
-            rows.append(Certificate(sample_id, name, None, None, False, draws, n, k, hist=hist))
-        certified = right / draws > thresholds[len(grid) // 2] + 0.12
-        write_map(
-            folder / "maps" / f"{sample_id}.png",
-            np.where(certified, truth, ABSTAINED).astype(np.uint8),
-            {"budget": json.dumps(grid[len(grid) // 2]), "statistics": "holm"},
-        )
-    results = []
-    for name in statistics:
-        slack = 0.12 if name == "holm" else 0.06
-        points = []
-        for budget, threshold in zip(grid, thresholds, strict=True):
-            tp = fn = tn = fp = 0
-            for truth, right in rights:
-                hit = right / draws > threshold + slack
-                tp += int((hit & (truth == 1)).sum())
-                fn += int((~hit & (truth == 1)).sum())
-                tn += int((hit & (truth == 0)).sum())
-                fp += int((~hit & (truth == 0)).sum())
-            points.append(
-                {
-                    "budget": budget,
-                    "certified_pixel_accuracy": (tp + tn) / (tp + tn + fp + fn),
-                    "certified_recall": tp / (tp + fn),
-                    "certified_precision": tp / (tp + fp) if tp + fp else 0.0,
-                    "certified_f_score": 2 * tp / (2 * tp + fp + fn),
-                    "certified_iou": tp / (tp + fp + fn),
-                    "per_class": {"certified_recall": [0.5, 0.5]},
-                }
-            )
-        results.append(
-            {
-                "statistics": name,
-                "claim": "robust",
-                "guarantee": "per_sample" if name == "holm" else "dataset",
-                "family": "sample" if name == "holm" else "dataset",
-                "over_budgets": "each",
-                "alpha": alpha,
-                "draws": draws,
-                "threat": dict.fromkeys(n, kinds),
-                "grid": points,
-            }
-        )
-    _write_rest(folder, "segmentation", made, ids, results, rows, data_root, seed)
-    return folder
+        truth = road(size, shift=0.08 * ((index + data_seed) % 5 - 2))
+        counts = segmentation_votes(truth, scheme, draws, rng)
+        samples.append(SampleVotes(sample_id, counts, truth, draws, made))
+    options = {name: {} for name in statistics}
+    return _write(folder, samples, meta, grid, kinds, options, alpha, data_root, seed)
 
 
 def write_classification_run(folder, scheme="mmcert", *, samples=40, draws=1000, seed=0):
-    folder = Path(folder)
     n, k = {"image": 784, "audio": 50}, {"image": 60, "audio": 5}
     made = make_scheme(scheme, n, k=k, elements={"image": "pixel", "audio": "chunk of 160 samples"})
     meta = VotesMeta("classification", scheme, made.modalities, draws, 10)
     rng = np.random.default_rng(seed)
-    grid = [{"image": r1, "audio": r2} for r1 in range(0, 9, 2) for r2 in range(3)]
-    write_meta(folder / "votes", meta)
-    rows, bounds = [], []
+    votes = []
     for index in range(samples):
         target = index % 10
-        share = np.full(10, 0.05 * (1 - (right := rng.beta(9, 1.5))))
+        share = np.full(10, (1 - (right := rng.beta(9, 1.5))) / 9)
         share[target] = right
         counts = rng.multinomial(draws, share / share.sum())
-        sample_id = f"clip_{index:03d}"
-        write_sample(
-            folder / "votes", SampleVotes(sample_id, counts, np.array(target), draws, made), meta
-        )
-        bound = max(0.0, counts[target] / draws - 0.05)
-        bounds.append(bound)
-        held = [b for b in grid if bound > float(made.threshold(Attack(b)))]
-        frontier = [
-            b for b in held if not any(o != b and all(o[m] >= b[m] for m in b) for o in held)
-        ]
-        rows.append(
-            Certificate(
-                sample_id, "binomial", target, int(counts.argmax()), not held, draws, n, k,
-                counts=counts.tolist(), lower_bound=bound, frontier=frontier,
-            )
-        )  # fmt: skip
-    points = [
-        {
-            "budget": b,
-            "certified_accuracy": np.mean([x > float(made.threshold(Attack(b))) for x in bounds]),
-            "stable_rate": np.mean([x > float(made.threshold(Attack(b))) - 0.01 for x in bounds]),
-            "abstain_rate": np.mean([x <= 0.5 for x in bounds]),
-        }
-        for b in grid
-    ]
-    result = {
-        "statistics": "binomial",
-        "claim": "robust",
-        "guarantee": "per_element",
-        "family": "sample",
-        "over_budgets": "joint",
-        "alpha": 0.001,
-        "draws": draws,
-        "threat": dict.fromkeys(n, "modification"),
-        "grid": points,
-    }
-    ids = [row.id for row in rows]
-    _write_rest(folder, "classification", made, ids, [result], rows, None, seed)
-    return folder
+        votes.append(SampleVotes(f"clip_{index:03d}", counts, np.array(target), draws, made))
+    grid = [{"image": r1, "audio": r2} for r1 in range(0, 9, 2) for r2 in range(3)]
+    options = {"binomial": {}, "margin": {"method": "two_bounds"}}
+    return _write(folder, votes, meta, grid, "modification", options, 0.001, None, seed)
 
 
-def _write_rest(folder, task, scheme, ids, results, rows, data_root, seed):
-    document = {"schema": 1, "task": task, "scheme": scheme.name, "samples": len(ids)}
-    write_metrics(folder / "metrics.json", {**document, "results": results})
-    write_certificates(folder / "certificates.parquet", rows)
+def _write(folder, samples, meta, grid, kinds, statistics, alpha, data_root, seed):
+    folder = Path(folder)
+    write_meta(folder / "votes", meta)
+    for sample in samples:
+        write_sample(folder / "votes", sample, meta)
+    evaluate(
+        samples, meta, budgets=grid, kinds=kinds, statistics=statistics, alpha=alpha, out=folder
+    )
     write_run(
         folder,
         RunDescription(
             command="certify",
-            task=task,
-            scheme=scheme.name,
-            elements={m.name: m.element for m in scheme.modalities},
+            task=meta.task,
+            scheme=meta.scheme,
+            elements={m.name: m.element for m in meta.modalities},
             precision="fp32",
             seeds={"voting": seed},
             versions={"mmcert": "0.1.0"},
@@ -202,6 +111,7 @@ def _write_rest(folder, task, scheme, ids, results, rows, data_root, seed):
     )
     root = "" if data_root is None else f"  root: {data_root}\n"
     (folder / "config.yaml").write_text(f"data:\n  name: made_up\n  split: test\n{root}")
+    return folder
 
 
 def write_inputs(root, ids=("um_000001", "um_000002", "uu_000003")):
@@ -210,7 +120,7 @@ def write_inputs(root, ids=("um_000001", "um_000002", "uu_000003")):
     for folder in ("image_2", "depth_u16"):
         (Path(root) / folder).mkdir(parents=True, exist_ok=True)
     for index, sample_id in enumerate(ids):
-        truth = road(shift=0.08 * (index - 1))
+        truth = road(shift=0.08 * (index % 5 - 2))
         grey = 90 + 60 * truth[..., None] + rng.integers(0, 30, (*SIZE, 3))
         Image.fromarray(grey.astype(np.uint8)).save(Path(root) / "image_2" / f"{sample_id}.png")
         depth = np.linspace(60000, 4000, SIZE[0])[:, None] * np.ones(SIZE[1])

@@ -30,9 +30,12 @@ def report(config: dict[str, Any], run_dir: Path) -> Path:
     folders = [runs] if isinstance(runs, str) else runs
     if not isinstance(folders, list) or not all(isinstance(folder, str) for folder in folders):
         raise ConfigError(f"runs={runs}: give a list of run directories, e.g. runs=[a,b].")
-    ray = config.get("ray")
-    if ray is not None and not isinstance(ray, dict):
-        raise ConfigError(f"ray={ray}: give one whole number per modality, e.g. ray={{rgb: 1}}.")
+    for key in ("ray", "map_budget"):
+        if config.get(key) is not None and not isinstance(config[key], dict):
+            raise ConfigError(
+                f"{key}={config[key]}: give one whole number per modality, "
+                f"e.g. {{rgb: 1, depth: 2}}."
+            )
 
     from rich.console import Console
 
@@ -42,13 +45,15 @@ def report(config: dict[str, Any], run_dir: Path) -> Path:
 
     made = build_report(
         folders,
-        ray=ray,
+        ray=config.get("ray"),
         metric=config.get("metric"),
         allow_differences=bool(config.get("allow_differences")),
     )
     console = Console()
     with console.status("drawing"):
-        index = publish(made, run_dir, sample=config.get("sample"))
+        index = publish(
+            made, run_dir, sample=config.get("sample"), map_budget=config.get("map_budget")
+        )
     if logger["name"] == "wandb":
         from mmcert.reporting.tracking import log_report
 

@@ -267,8 +267,10 @@ def _along(comparison: Comparison, cells: Sequence[Cell], ray: str) -> str:
         lead = f"{' and '.join(parts)} of the {len(either)} budgets"
     if len(either) < len(cells):
         lead += " where either certifies anything"
-    examples = [_example(comparison, part) for part in (ahead, behind) if part]
-    return f"{place}, {lead} ({'; '.join(examples)})."
+    examples = "; ".join(_example(comparison, part) for part in (ahead, behind) if part)
+    tied = len(either) - len(ahead) - len(behind)
+    rest = f"; they agree at the other {tied}" if tied else ""
+    return f"{place}, {lead} ({examples}){rest}."
 
 
 def _example(comparison: Comparison, cells: Sequence[Cell]) -> str:

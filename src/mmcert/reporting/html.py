@@ -102,7 +102,12 @@ def _context(report: Report, pictures: Sequence[Picture]) -> dict[str, Any]:
         "main_pictures": [p for p in pictures if p.section == "main"],
         "sample_pictures": [p for p in pictures if p.section == "sample"],
         "runs": [_run_facts(run) for run in report.runs],
-        "sections": [_section(report, key, pictures) for key in report.keys],
+        "sections": [_section(report, key, pictures) for key in report.headline_keys],
+        "other_sections": [
+            _section(report, key, pictures)
+            for key in report.keys
+            if key not in report.headline_keys
+        ],
         "samples_table": _samples_table(report),
     }
 

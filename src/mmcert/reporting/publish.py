@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
+from mmcert.certification.grid import make_grid
 from mmcert.records.atomic import atomic_write
-from mmcert.reporting.comparison import budget_text
 from mmcert.reporting.figures.curves import headline_figure, metrics_figure
 from mmcert.reporting.figures.heatmap import find_plane, heatmap_figure
 from mmcert.reporting.figures.sample import sample_figure
 from mmcert.reporting.figures.style import save
 from mmcert.reporting.html import Picture, render
+from mmcert.reporting.map_at import telling_budget
 from mmcert.reporting.report import Report
-from mmcert.reporting.sample_images import SamplePictures, choose_sample, load_sample
+from mmcert.reporting.rounding import rounded_up
+from mmcert.reporting.sample_images import choose_sample, load_sample
 from mmcert.reporting.terminal import shown
 from mmcert.reporting.wording import metric_name, result_title
 
 
-def publish(report: Report, out: Path, *, sample: str | None = None) -> Path:
+def publish(
+    report: Report,
+    out: Path,
+    *,
+    sample: str | None = None,
+    map_budget: Mapping[str, int] | None = None,
+) -> Path:
     """Write the report below ``out``; returns ``out/report/index.html``.
 
     Args:
         report: What to say.
         out: Folder; ``figures/`` and ``report/`` are made in it.
         sample: Id of the sample to draw; None: the one with the median abstained part.
+        map_budget: Budget of its maps; None: where the runs differ most along the ray.
 
     Raises:
-        ConfigError: Where ``sample`` has no certified maps.
+        ConfigError: Where ``sample`` has no certified maps, or ``map_budget`` is no budget.
     """
     figures = out / "figures"
     pictures = [
         *_curves(report, figures),
         *_maps(report, figures),
-        *_sample(report, figures, sample),
+        *_sample(report, figures, sample, map_budget),
     ]
     index = out / "report" / "index.html"
     with atomic_write(index) as stream:
@@ -56,7 +65,7 @@ def _curves(report: Report, folder: Path) -> list[Picture]:
             f"Line plot. {_in_words(report, keys[0], report.metric)}",
         )
     ]
-    for key in report.keys:
+    for key in keys:
         metrics = report.metrics[key]
         if len(metrics) < 2:
             continue
@@ -136,46 +145,40 @@ def _maps(report: Report, folder: Path) -> list[Picture]:
     return pictures
 
 
-def _sample(report: Report, folder: Path, wanted: str | None) -> list[Picture]:
+def _sample(
+    report: Report, folder: Path, wanted: str | None, map_budget: Mapping[str, int] | None
+) -> list[Picture]:
     if report.runs[0].task != "segmentation":
         return []
     chosen = choose_sample(report.runs, wanted)
     if chosen is None:
         return []
-    pictures = load_sample(report.runs, chosen)
-    png = save(sample_figure(pictures, _map_budget(pictures, report)), folder / "sample.png")
+    if map_budget is None:
+        budget = telling_budget(report.runs, report.ray, report.metric)
+    else:
+        named = make_grid([map_budget], "modification", report.ray.names).budgets[0]
+        budget = tuple(named.values())
+    pictures = load_sample(report.runs, chosen, budget)
+    png = save(sample_figure(pictures), folder / "sample.png")
     why = "" if wanted else " It is the sample with the median abstained part, not the best one."
+    if map_budget is None and len(report.runs) > 1:
+        why += " The budget is the one on the ray where the runs differ most."
     missing = (
         ""
         if pictures.rgb is not None
         else " Its input is not shown: the data are not at the place that the run names."
     )
     shares = "; ".join(
-        f"{m.label} abstains on {100 * m.abstained:.1f} % of the labelled elements"
+        f"{m.label} abstains on {rounded_up(100 * m.abstained, 1)} % of the labelled elements"
         for m in pictures.maps
     )
     return [
         Picture(
             "sample",
             png,
-            f"Sample {chosen}. {shares}. Abstained is not a class: no label is certified "
-            f"there.{why}{missing}",
-            f"Sample {chosen}: ground truth and certified maps. {shares}.",
+            f"Sample {chosen}, certified at {pictures.budget}. {shares}. Abstained is not a "
+            f"class: no label is certified there.{why}{missing}",
+            f"Sample {chosen}: ground truth, certified maps at {pictures.budget}. {shares}.",
             "sample",
         )
     ]
-
-
-def _map_budget(pictures: SamplePictures, report: Report) -> str:
-    """The budget that the map files state, or nothing where they state none."""
-    stated: Sequence[str] = [m.facts.get("budget", "") for m in pictures.maps]
-    if not stated[0]:
-        return "the stated budget"
-    import json
-
-    try:
-        budget = json.loads(stated[0])
-        names = report.ray.names
-        return budget_text(names, tuple(int(budget[name]) for name in names))
-    except (ValueError, KeyError, TypeError):
-        return stated[0][:60]

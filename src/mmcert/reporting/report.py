@@ -51,13 +51,15 @@ class Report:
 
     @property
     def main(self) -> tuple[str, ...]:
-        """The key of the main result: the first one that has the main metric."""
-        return next(key for key in self.keys if self.metric in self.metrics[key])
+        """The key of the main result: the first robust one that has the main metric."""
+        return self.headline_keys[0]
 
     @property
     def headline_keys(self) -> tuple[tuple[str, ...], ...]:
-        """The results that have the main metric."""
-        return tuple(key for key in self.keys if self.metric in self.metrics[key])
+        """The results that have the main metric, of one claim: robust where there is one."""
+        keys = [key for key in self.keys if self.metric in self.metrics[key]]
+        claim = "robust" if any(key[1] == "robust" for key in keys) else keys[0][1]
+        return tuple(key for key in keys if key[1] == claim)
 
     def explanation(self, key: tuple[str, ...]) -> list[list[str]]:
         """Why, for each comparison of that result."""

@@ -6,6 +6,7 @@ the data root that the run's configuration names are opened, under names made fr
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,9 @@ from mmcert.records.ids import check_id
 from mmcert.records.maps import ABSTAINED, UNLABELLED
 from mmcert.records.meta import read_meta
 from mmcert.records.votes import read_sample
-from mmcert.reporting.runs import Run
+from mmcert.reporting.comparison import budget_text
+from mmcert.reporting.map_at import map_at
+from mmcert.reporting.runs import Budget, Run
 
 ByteArray = npt.NDArray[np.uint8]
 #: Where a frame may lie below the data root: the public layouts of KITTI Road.
@@ -36,12 +39,10 @@ class CertifiedMap:
     Args:
         label: The run.
         classes: ``(H, W)`` uint8.
-        facts: What the file states: budget, statistics, claim.
     """
 
     label: str
     classes: ByteArray
-    facts: Mapping[str, str]
 
     @property
     def abstained(self) -> float:
@@ -60,6 +61,7 @@ class SamplePictures:
         depth: ``(H, W)`` float metres, NaN where there is none, or None.
         truth: ``(H, W)`` class ids, 255 unlabelled, or None for unlabelled data.
         maps: One per run.
+        budget: What the maps are certified against, in words.
         class_names: Names of the classes, or empty.
     """
 
@@ -68,6 +70,7 @@ class SamplePictures:
     depth: npt.NDArray[np.float32] | None
     truth: ByteArray | None
     maps: tuple[CertifiedMap, ...]
+    budget: str
     class_names: tuple[str, ...]
 
 
@@ -100,13 +103,33 @@ def choose_sample(runs: Sequence[Run], wanted: str | None) -> str | None:
         return wanted
     if not ids:
         return None
-    ranked = sorted(ids, key=lambda i: (_read_map(runs[0], i).abstained, i))
+    ranked = sorted(ids, key=lambda i: (_stored_map(runs[0], i)[0].abstained, i))
     return ranked[len(ranked) // 2]
 
 
-def load_sample(runs: Sequence[Run], sample_id: str) -> SamplePictures:
-    """Everything that is there to draw of one sample."""
-    maps = tuple(_read_map(run, sample_id) for run in runs)
+def load_sample(runs: Sequence[Run], sample_id: str, budget: Budget | None) -> SamplePictures:
+    """Everything that is there to draw of one sample.
+
+    Args:
+        runs: The runs.
+        sample_id: A sample with a stored map in every run.
+        budget: Budget of the maps, made from the votes; None, or where a run has lost its votes:
+            the maps on disk, at their own budget.
+    """
+    maps: list[CertifiedMap] = []
+    text = ""
+    if budget is not None:
+        made = [map_at(run, sample_id, budget) for run in runs]
+        maps = [
+            CertifiedMap(run.label, classes)
+            for run, classes in zip(runs, made, strict=True)
+            if classes is not None
+        ]
+        text = budget_text(runs[0].names, budget)
+    if len(maps) < len(runs):
+        stored = [_stored_map(run, sample_id) for run in runs]
+        maps = [certified for certified, _ in stored]
+        text = stored[0][1]
     size = maps[0].classes.shape
     rgb = depth = None
     for run in runs:
@@ -119,19 +142,26 @@ def load_sample(runs: Sequence[Run], sample_id: str) -> SamplePictures:
         rgb=rgb,
         depth=depth,
         truth=_read_truth(runs, sample_id, size),
-        maps=maps,
+        maps=tuple(maps),
+        budget=text,
         class_names=next((run.class_names for run in runs if run.class_names), ()),
     )
 
 
-def _read_map(run: Run, sample_id: str) -> CertifiedMap:
+def _stored_map(run: Run, sample_id: str) -> tuple[CertifiedMap, str]:
+    """The map on disk, and the budget that it states."""
     path = run.path / "maps" / f"{check_id(sample_id, str(run.path))}.png"
     image, facts = _open(path)
     if image is None or image.ndim != 2 or image.dtype != np.uint8:
         raise RecordError(
             f"{path}: not a certified map (8-bit greyscale PNG); run mmcert-evaluate again."
         )
-    return CertifiedMap(run.label, image, facts)
+    try:
+        budget = json.loads(facts["budget"])
+        text = budget_text(run.names, tuple(int(budget[name]) for name in run.names))
+    except (ValueError, KeyError, TypeError):
+        text = "the budget of the run"
+    return CertifiedMap(run.label, image), text
 
 
 def _open(path: Path) -> tuple[npt.NDArray[Any] | None, dict[str, str]]:

@@ -31,13 +31,8 @@ def class_colours(classes: int) -> tuple[str, ...]:
     return _TWO if classes <= 2 else tuple(_MANY[i % len(_MANY)] for i in range(classes))
 
 
-def sample_figure(pictures: SamplePictures, budget: str) -> Figure:
-    """Input, depth, truth (each where it is known) and one certified map per run.
-
-    Args:
-        pictures: The sample.
-        budget: What the maps are certified against, for their titles.
-    """
+def sample_figure(pictures: SamplePictures) -> Figure:
+    """Input, depth, truth (each where it is known) and one certified map per run."""
     with matplotlib.rc_context({**look(), "axes.grid": False}):
         shown = _class_ids(pictures)
         colours = class_colours(max([2, *[c + 1 for c in shown]]))
@@ -57,7 +52,7 @@ def sample_figure(pictures: SamplePictures, budget: str) -> Figure:
         figure = new_figure(panel_width * columns, panel_height * rows + 0.45)
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for panel, what in zip(axes, panels, strict=False):
-            _draw(panel, what, pictures, colours, budget)
+            _draw(panel, what, pictures, colours)
         for panel in axes:
             panel.set_axis_off()
         _legend(figure, pictures, shown, colours)
@@ -76,7 +71,6 @@ def _draw(
     what: str | CertifiedMap,
     pictures: SamplePictures,
     colours: Sequence[str],
-    budget: str,
 ) -> None:
     if what == "rgb" and pictures.rgb is not None:
         panel.imshow(pictures.rgb, interpolation="nearest")
@@ -92,7 +86,7 @@ def _draw(
         panel.imshow(_coloured(pictures.truth, colours), interpolation="nearest")
         panel.set_title("ground truth", loc="left")
     elif isinstance(what, CertifiedMap):
-        _draw_map(panel, what, colours, budget)
+        _draw_map(panel, what, colours, pictures.budget)
 
 
 def _draw_map(panel: Axes, certified: CertifiedMap, colours: Sequence[str], budget: str) -> None:

@@ -99,6 +99,7 @@ def save(figure: Figure, path: Path) -> bytes:
     path.parent.mkdir(parents=True, exist_ok=True)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=DPI, metadata={"Software": "mmcert"})
+    figure.set_layout_engine("none")  # laid out by now: the PDF has the same layout, at no cost
     figure.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})
     path.write_bytes(stream.getvalue())
     return stream.getvalue()
