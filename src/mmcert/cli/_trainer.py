@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -72,9 +74,9 @@ def strategy_for(name: str, devices: int, multirun: bool) -> str:
         return "ddp_spawn"
     if multirun and name in _POPEN:
         raise ConfigError(
-            f"trainer.strategy={name} starts its processes by running this command again, and under "
-            f"-m (a sweep) they lose ranks silently. Use trainer.strategy=ddp_spawn, or torchrun "
-            f"for each job."
+            f"trainer.strategy={name} starts its processes by running this command again, and "
+            f"under -m (a sweep) they lose ranks silently. Use trainer.strategy=ddp_spawn, or "
+            f"torchrun for each job."
         )
     return name
 
@@ -124,6 +126,9 @@ def build_trainer(
     threads = section.get("threads")
     if threads is not None:
         torch.set_num_threads(int(threads))
+    # Lightning's notes are about itself; errors and warnings of ours come through.
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"pytorch_lightning\.")
     options = {key: value for key, value in section.items() if key not in _OWN}
     options |= {"devices": devices}
     options["strategy"] = strategy_for(str(section.get("strategy", "auto")), devices, multirun)
@@ -135,38 +140,41 @@ def build_trainer(
             callbacks=[*callbacks, WorldSizeCheck(processes)],
             default_root_dir=run_dir,
             enable_model_summary=False,
+            enable_progress_bar=any(isinstance(c, pl_callbacks.ProgressBar) for c in callbacks),
             num_sanity_val_steps=0,
         )
     except (ValueError, TypeError, pl.utilities.exceptions.MisconfigurationException) as error:
         raise ConfigError(f"the trainer section cannot be used: {error}") from error
 
 
-def _checkpoints(run_dir: Path, monitor: str, options: dict[str, Any]) -> pl.Callback:
-    chosen = {"monitor": monitor, "mode": "max"} | options
-    return pl_callbacks.ModelCheckpoint(
-        dirpath=run_dir / "checkpoints",
-        filename="best",
-        save_last=True,
-        save_top_k=1,
-        enable_version_counter=False,
-        auto_insert_metric_name=False,
-        **chosen,
-    )
+def _checkpoints(run_dir: Path, monitor: str, options: dict[str, Any]) -> list[pl.Callback]:
+    """``best.ckpt`` by the validation score, and ``last.ckpt`` after every epoch."""
+    best = {"monitor": monitor, "mode": "max"} | options
+    common: dict[str, Any] = {
+        "dirpath": run_dir / "checkpoints",
+        "save_top_k": 1,
+        "enable_version_counter": False,
+        "auto_insert_metric_name": False,
+    }
+    return [
+        pl_callbacks.ModelCheckpoint(filename="best", **common, **best),
+        pl_callbacks.ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **common),
+    ]
 
 
-def _early_stopping(run_dir: Path, monitor: str, options: dict[str, Any]) -> pl.Callback:
-    return pl_callbacks.EarlyStopping(**({"monitor": monitor, "mode": "max"} | options))
+def _early_stopping(run_dir: Path, monitor: str, options: dict[str, Any]) -> list[pl.Callback]:
+    return [pl_callbacks.EarlyStopping(**({"monitor": monitor, "mode": "max"} | options))]
 
 
-def _progress(run_dir: Path, monitor: str, options: dict[str, Any]) -> pl.Callback:
-    return pl_callbacks.RichProgressBar(**options)
+def _progress(run_dir: Path, monitor: str, options: dict[str, Any]) -> list[pl.Callback]:
+    return [pl_callbacks.RichProgressBar(**options)]
 
 
-def _learning_rate(run_dir: Path, monitor: str, options: dict[str, Any]) -> pl.Callback:
-    return pl_callbacks.LearningRateMonitor(**options)
+def _learning_rate(run_dir: Path, monitor: str, options: dict[str, Any]) -> list[pl.Callback]:
+    return [pl_callbacks.LearningRateMonitor(**options)]
 
 
-CALLBACKS: dict[str, Callable[[Path, str, dict[str, Any]], pl.Callback]] = {
+CALLBACKS: dict[str, Callable[[Path, str, dict[str, Any]], list[pl.Callback]]] = {
     "checkpoints": _checkpoints,
     "early_stopping": _early_stopping,
     "learning_rate": _learning_rate,
@@ -188,14 +196,14 @@ def build_callbacks(
     Raises:
         ConfigError: For an unknown name or option.
     """
-    built = []
+    built: list[pl.Callback] = []
     for name, options in section.items():
         if options is None or (name == "learning_rate" and not logging):
             continue
         if name not in CALLBACKS:
             raise ConfigError(f"callbacks.{name} is unknown; there are {', '.join(CALLBACKS)}.")
         try:
-            built.append(CALLBACKS[name](run_dir, monitor, dict(options)))
+            built += CALLBACKS[name](run_dir, monitor, dict(options))
         except TypeError as error:
             raise ConfigError(
                 f"callbacks.{name} has an option that it does not know: {error}"

@@ -43,11 +43,31 @@ CARRIED = (
 MAY_DIFFER = ("trainer.threads", "trainer.log_every_n_steps")
 
 
-def train(config: Mapping[str, Any], run_dir: Path, *, multirun: bool = False) -> float:
+class Loaders(pl.LightningDataModule):
+    """Makes the loaders in the process that uses them: a generator cannot be sent to a spawned one.
+
+    Args:
+        data: The data of the training.
+    """
+
+    def __init__(self, data: DataModule) -> None:
+        super().__init__()
+        self._data = data
+
+    def train_dataloader(self) -> Any:
+        """Shuffled batches of the training split."""
+        return self._data.loader("train")
+
+    def val_dataloader(self) -> Any:
+        """Batches of the validation split in order."""
+        return self._data.loader("val", shuffle=False)
+
+
+def train(given: Mapping[str, Any], run_dir: Path, *, multirun: bool = False) -> float:
     """Train a base model; go on where an earlier run in ``run_dir`` stopped.
 
     Args:
-        config: The resolved ``train`` configuration.
+        given: The resolved ``train`` configuration.
         run_dir: Gets ``checkpoints/{best,last}.ckpt``, ``config.yaml`` and ``split.json``.
         multirun: Whether this is a job of a Hydra sweep.
 
@@ -62,7 +82,7 @@ def train(config: Mapping[str, Any], run_dir: Path, *, multirun: bool = False) -
     """
     began = time.monotonic()
     console = Console()
-    config = copy.deepcopy(dict(config))
+    config: dict[str, Any] = copy.deepcopy(dict(given))
     refuse_code(config, "the configuration")
     config["data"]["root"] = str(Path(config["data"]["root"]).resolve())
     allow_code = tuple(config.get("allow_code") or ())
@@ -104,19 +124,23 @@ def train(config: Mapping[str, Any], run_dir: Path, *, multirun: bool = False) -
     trainer = build_trainer(
         config["trainer"], run_dir, callbacks=callbacks, logger=logger, multirun=multirun
     )
-    loaders = data.loader("train"), data.loader("val", shuffle=False)
+    loaders = Loaders(data)
     if trainer.is_global_zero:
         with atomic_write(run_dir / "config.yaml") as stream:
             stream.write(yaml.safe_dump(config, sort_keys=False).encode())
         write_json(run_dir / "split.json", record["split"])
-        console.print(preview(config, net, len(loaders[0]), len(dataset)), highlight=False)
+        console.print(
+            preview(config, net, len(data.loader("train")), len(dataset)),
+            highlight=False,
+            soft_wrap=True,
+        )
     try:
-        trainer.fit(task, *loaders, ckpt_path=None if earlier is None else str(earlier))
+        trainer.fit(task, datamodule=loaders, ckpt_path=None if earlier is None else str(earlier))
     except SystemExit:
         if trainer.interrupted:  # Lightning turns an interruption into an exit; run_app explains it
             raise KeyboardInterrupt from None
         raise
-    score = best_score(run_dir)
+    score = best_score(run_dir, task.monitor)
     if trainer.is_global_zero:
         console.print(
             summary(config, run_dir, task.monitor, score, time.monotonic() - began),
@@ -171,8 +195,8 @@ def resumable(config: Mapping[str, Any], run_dir: Path) -> Path | None:
         raise RecordError(
             f"{run_dir} holds a training with {key}={before.get(key)}, not {now.get(key)}"
             f"{f' (and {len(different) - 1} more differences)' if len(different) > 1 else ''}. To "
-            f"go on with it: mmcert-train run_dir={shlex.quote(str(run_dir))}; for another training "
-            f"choose another run_dir."
+            f"go on with it: mmcert-train run_dir={shlex.quote(str(run_dir))}; for another "
+            f"training choose another run_dir."
         )
     epochs, steps = config["trainer"].get("max_epochs"), config["trainer"].get("max_steps", -1)
     done_epochs, done_steps = content["epoch"] + 1, content["global_step"]
@@ -209,7 +233,7 @@ def checkpoint_record(config: Mapping[str, Any], data: DataModule) -> dict[str, 
     }
 
 
-def best_score(run_dir: Path) -> float:
+def best_score(run_dir: Path, monitor: str) -> float:
     """The validation score of ``best.ckpt``.
 
     Raises:
@@ -222,9 +246,9 @@ def best_score(run_dir: Path) -> float:
             "trainer.check_val_every_n_epoch to at most trainer.max_epochs."
         )
     for state in read_plain(file).get("callbacks", {}).values():
-        if isinstance(state, dict) and state.get("current_score") is not None:
+        if state.get("monitor") == monitor and state.get("current_score") is not None:
             return float(state["current_score"])
-    return math.nan
+    return math.nan  # chosen by another score, see callbacks.checkpoints.monitor
 
 
 def preview(config: Mapping[str, Any], net: Any, batches: int, samples: int) -> str:

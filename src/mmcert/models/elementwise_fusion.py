@@ -147,7 +147,7 @@ class ElementwiseFusion(BaseModel):
         super().__init__()
         self._modalities = (image, audio)
         self._axes: dict[str, tuple[int, ...]] = {}
-        sizes = {}
+        sizes: dict[str, tuple[int, int]] = {}
         for name in self._modalities:
             if name not in inputs:
                 raise ConfigError(
@@ -167,7 +167,8 @@ class ElementwiseFusion(BaseModel):
                     f"size; '{name}' has the shape {shape}."
                 )
             self._axes[name] = tuple(inputs[name].element_axes)
-            sizes[name] = as_elements(torch.empty(1, *shape), self._axes[name]).shape[1:]
+            _, n, values = as_elements(torch.empty(1, *shape), self._axes[name]).shape
+            sizes[name] = (n, values)
         self.pixels = PixelFeatures(*sizes[image], pixel_features)
         self.chunks = ChunkFeatures(*sizes[audio], chunk_features, chunk_features)
         self.bias = nn.Parameter(torch.zeros(pixel_features + chunk_features))

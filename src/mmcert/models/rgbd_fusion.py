@@ -34,7 +34,9 @@ PYRAMID_LEVELS = 4
 class ConvBlock(nn.Sequential):
     """Convolution, batch normalisation, ReLU."""
 
-    def __init__(self, channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1):
+    def __init__(
+        self, channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1
+    ) -> None:
         super().__init__(
             nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, bias=False),
             nn.BatchNorm2d(channels_out),
@@ -124,7 +126,7 @@ class RGBDFusion(BaseModel):
         self.narrow0, self.up0 = ConvBlock(second, first, kernel=1), ConvBlock(first, first)
         self.head = nn.Conv2d(first, classes, kernel_size=1)
         # 2.5 times faster on CPUs, the upsampling of the logits seven times.
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(memory_format=torch.channels_last)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -135,7 +137,7 @@ class RGBDFusion(BaseModel):
         """Logits of ablated pictures.
 
         Args:
-            inputs: ``rgb`` float32 (B, 3, H, W) in [0, 1], ``depth`` float32 (B, 1, H, W) in metres.
+            inputs: ``rgb`` float32 (B, 3, H, W) in [0, 1]; ``depth`` (B, 1, H, W) in metres.
             masks: Per modality bool (R, H * W).
 
         Returns:

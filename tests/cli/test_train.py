@@ -1,0 +1,278 @@
+"""From a configuration to checkpoints, and everything that is refused on the way."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+
+from mmcert.cli._checkpoint import find_checkpoint, load_checkpoint, refuse_code
+from mmcert.cli._trainer import strategy_for
+from mmcert.cli._training import stored_config, train
+from mmcert.errors import ConfigError, MmcertError, RecordError, UnsoundError
+
+
+@pytest.fixture
+def tiny(compose_train, tiny_overrides, tiny_roads, tmp_path):
+    """``tiny(*overrides)``: a configuration whose results go to ``tmp_path / 'run'``."""
+
+    def composed(*overrides):
+        return compose_train(
+            *tiny_overrides,
+            f"data.root={tiny_roads}",
+            f"run_dir={tmp_path / 'run'}",
+            *overrides,
+        )
+
+    return composed
+
+
+def command(arguments, cwd, **env):
+    return subprocess.run(
+        [sys.executable, "-m", "mmcert.cli.train", *arguments],
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **env},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_a_training_leaves_checkpoints_configuration_and_split(trained):
+    assert {path.name for path in (trained / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert yaml.safe_load((trained / "config.yaml").read_text())["scheme"]["name"] == "mmcert"
+    split = json.loads((trained / "split.json").read_text())
+    assert [len(split[name]) for name in ("train", "val", "test")] == [6, 2, 4]
+
+
+def test_a_checkpoint_is_plain_data_and_carries_the_plan_of_certification(trained):
+    content = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
+    record = content["mmcert"]
+    assert record["schema"] == 1
+    assert record["config"]["threat"]["grid"] == {"rgb": [0, 1, 2], "depth": [0, 2, 4]}
+    assert record["config"]["voting"] == {"draws": 20, "mode": "fixed"}
+    assert record["config"]["encoding"]["depth"] == {"name": "retained_indicator"}
+    assert record["config"]["inputs"]["rgb"]["element_axes"] == [1, 2]
+    assert "torch" in record["versions"]
+
+
+def test_a_checkpoint_rebuilds_its_base_model(trained, tiny_roads):
+    from mmcert.data.registry import build_dataset
+    from mmcert.models.registry import build_model
+    from mmcert.sampling.subsets import draw_subsets
+    from mmcert.theory.schemes import make_scheme
+
+    config, split, weights, digest = load_checkpoint(trained)
+    model = build_model(
+        config["model"]["name"],
+        inputs=config["inputs"],
+        classes=len(config["classes"]),
+        encoding=config["encoding"],
+        **config["model"]["options"],
+    )
+    model.load_state_dict(weights)
+    dataset = build_dataset("synthetic_roads", "test", root=tiny_roads, stored_split=split)
+    assert list(dataset.ids) == split["test"]
+    assert len(digest) == 64
+    scheme = make_scheme("mmcert", {"rgb": 32 * 96, "depth": 32 * 96}, k=config["scheme"]["k"])
+    subsets = draw_subsets(scheme, seed=0, sample_id="x", stream="test", draws=range(3))
+    model.eval()
+    with torch.inference_mode():
+        labels = model.label(model.prepare(dataset[0]), subsets)
+    assert labels.shape == (3, 32, 96)
+    assert labels.dtype == torch.int64
+
+
+def test_a_finished_training_says_so_and_is_left_alone(trained, compose_train):
+    before = (trained / "checkpoints" / "last.ckpt").read_bytes()
+    with pytest.raises(RecordError, match=r"is finished .*mmcert-certify checkpoint="):
+        train(stored_config(trained), trained)
+    assert (trained / "checkpoints" / "last.ckpt").read_bytes() == before
+
+
+def test_a_run_directory_of_another_training_is_refused(trained, tiny):
+    config = tiny("task.lr=0.5", f"run_dir={trained}")
+    with pytest.raises(RecordError, match=r"task\.lr=0\.003, not 0\.5"):
+        train(config, trained)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (
+            "scheme.k",
+            {"rgb": 4000, "depth": 40},
+            "k = 4000 elements cannot be retained of n = 3072",
+        ),
+        ("scheme.k", {"rgb": 10}, "name each of them once"),
+        ("scheme.k", {"rgb": 10, "lidar": 10}, "lidar"),
+        ("threat.grid", {"lidar": [0, 1]}, "unknown modality 'lidar'"),
+        ("threat.grid", {"rgb": [-1]}, "at least 0"),
+        ("threat.budgets", [{"rgb": 1, "lidar": 1}], "unknown modality 'lidar'"),
+        ("task.name", "classification", "set task=segmentation"),
+        ("model", {"name": "elementwise_fusion"}, "reads the modality 'image'"),
+        ("model.options.depthh", "x", "model.options.depthh is no option"),
+        ("task.speed", 1, "task.speed is no option"),
+        ("task.retained_factor", [1.5, 2], "cover the counts of certification"),
+        ("task.augment", {"twist": {}}, "task.augment.twist is no augmentation"),
+        ("trainer.epochs", 3, "trainer.epochs is neither"),
+        ("callbacks.snow", {}, "callbacks.snow is unknown"),
+        ("model.name", "evil.code:Net", r"add allow_code=\[evil\]"),
+        ("model.options._target_", "os.system", "names code to run"),
+        ("data.root", "${oc.env:HOME}", "unresolved interpolation"),
+        ("encoding", {"lidar": {"name": "zero"}}, "encoding.lidar is no modality"),
+        ("data.root", "/nowhere", "does not exist"),
+    ],
+)
+def test_what_cannot_be_trained_or_certified_is_refused_before_training(
+    tiny, tmp_path, key, value, message
+):
+    config = tiny()
+    *path, last = key.split(".")
+    section = config
+    for name in path:
+        section = section[name]
+    section[last] = value
+    with pytest.raises(MmcertError, match=message):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_an_encoding_without_a_certificate_is_refused(tiny, tmp_path):
+    with pytest.raises(UnsoundError, match="not sound against deletion"):
+        train(tiny("threat.kind=deletion"), tmp_path / "run")
+
+
+def test_means_for_filling_are_those_of_the_training_split_and_are_stored(tiny, tmp_path):
+    from mmcert.data.registry import build_dataset
+
+    config = tiny(
+        "encoding=constant_mean", "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1"
+    )
+    train(config, tmp_path / "run")
+    stored = load_checkpoint(tmp_path / "run").config["encoding"]
+    dataset = build_dataset("synthetic_roads", "train", root=config["data"]["root"])
+    pixels = torch.cat([item["inputs"]["rgb"].flatten(1) for item in dataset], 1)
+    assert stored["rgb"]["value"] == pytest.approx(pixels.double().mean(1).tolist(), rel=1e-6)
+    assert len(stored["depth"]["value"]) == 1
+
+
+def test_an_interrupted_training_goes_on_where_it_stopped(tiny, tmp_path, monkeypatch):
+    from mmcert.tasks.base import AblatedTask
+
+    config = tiny("task.augment=null", "data.batch_size=6")
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    train(config, whole)
+    step = AblatedTask.training_step
+
+    def failing(self, batch, batch_idx):
+        if self.current_epoch == 4:
+            raise RuntimeError("power cut")
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(AblatedTask, "training_step", failing)
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(config, broken)
+    monkeypatch.setattr(AblatedTask, "training_step", step)
+    train(stored_config(broken), broken)
+    one, two = (
+        torch.load(run / "checkpoints" / "last.ckpt", weights_only=True) for run in (whole, broken)
+    )
+    assert one["global_step"] == two["global_step"] == 6
+    assert one["mmcert"] == two["mmcert"]
+
+
+def test_a_checkpoint_of_something_else_is_refused(tmp_path):
+    with pytest.raises(RecordError, match="does not exist"):
+        find_checkpoint(tmp_path / "none.ckpt")
+    with pytest.raises(RecordError, match=r"holds no checkpoints/best\.ckpt"):
+        load_checkpoint(tmp_path)
+    (tmp_path / "torn.ckpt").write_bytes(b"PK\x03\x04 torn")
+    with pytest.raises(RecordError, match="cannot be read as a checkpoint"):
+        load_checkpoint(tmp_path / "torn.ckpt")
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    with pytest.raises(RecordError, match="no checkpoint of mmcert-train"):
+        load_checkpoint(tmp_path / "other.ckpt")
+    torch.save({"state_dict": {}, "mmcert": {"schema": 9}}, tmp_path / "newer.ckpt")
+    with pytest.raises(RecordError, match="schema 9"):
+        load_checkpoint(tmp_path / "newer.ckpt")
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path, trained):
+    torch.save({"state_dict": {}, "mmcert": os.system}, tmp_path / "code.ckpt")
+    with pytest.raises(RecordError, match="plain data"):
+        load_checkpoint(tmp_path / "code.ckpt")
+    content = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
+    for value, message in (("${oc.env:HOME}", "interpolation"), ({"_target_": "os.system"}, "run")):
+        content["mmcert"]["config"]["data"]["root"] = value
+        torch.save(content, tmp_path / "changed.ckpt")
+        with pytest.raises(ConfigError, match=message):
+            load_checkpoint(tmp_path / "changed.ckpt")
+
+
+def test_plain_configurations_pass():
+    refuse_code({"a": [{"b": "text"}, None], "c": 1.5}, "here")
+
+
+def test_launchers_that_lose_ranks_are_refused_in_sweeps(monkeypatch):
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    monkeypatch.delenv("SLURM_NTASKS", raising=False)
+    assert strategy_for("auto", 2, multirun=True) == "ddp_spawn"
+    assert strategy_for("auto", 1, multirun=True) == "auto"
+    with pytest.raises(ConfigError, match="lose ranks"):
+        strategy_for("ddp", 2, multirun=True)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    assert strategy_for("auto", 2, multirun=True) == "ddp"
+
+
+@pytest.mark.slow
+@pytest.mark.smoke
+def test_the_command_trains_and_names_the_next_one(tmp_path, tiny_overrides, tiny_roads):
+    run = command(
+        [*tiny_overrides, f"data.root={tiny_roads}", f"run_dir={tmp_path / 'run'}"], tmp_path
+    )
+    assert run.returncode == 0, run.stderr
+    assert f"mmcert-certify checkpoint={tmp_path / 'run'}" in run.stdout
+    again = command([f"run_dir={tmp_path / 'run'}"], tmp_path)
+    assert again.returncode != 0
+    assert "is finished" in again.stderr
+
+
+@pytest.mark.slow
+def test_a_sweep_keeps_its_jobs_apart(tmp_path, tiny_overrides, tiny_roads):
+    run = command(
+        [
+            "-m",
+            *tiny_overrides,
+            f"data.root={tiny_roads}",
+            f"run_dir={tmp_path / 'sweep'}",
+            "task.lr=0.001,0.01",
+        ],
+        tmp_path,
+    )
+    assert run.returncode == 0, run.stderr
+    rates = [load_checkpoint(tmp_path / "sweep" / job).config["task"]["lr"] for job in "01"]
+    assert rates == [0.001, 0.01]
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(tmp_path, tiny_overrides, tiny_roads):
+    run = command(
+        [
+            *tiny_overrides,
+            "trainer=ddp_cpu",
+            "trainer.max_epochs=2",
+            "trainer.check_val_every_n_epoch=1",
+            f"data.root={tiny_roads}",
+            f"run_dir={tmp_path / 'run'}",
+        ],
+        tmp_path,
+    )
+    assert run.returncode == 0, run.stderr
+    content = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    # 6 scenes over 2 processes in batches of 4: one step per epoch instead of two.
+    assert content["global_step"] == 2
