@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,9 @@ from mmcert.theory.sequential import require_fixed
 
 Say = Callable[[str], None]
 
+#: What each image's frontier is for, unless another target is stated.
+TARGET: Mapping[str, Any] = MappingProxyType({"metric": "certified_f_score", "level": 0.8})
+
 
 def evaluate(
     votes: Iterable[SampleVotes],
@@ -52,7 +56,7 @@ def evaluate(
     claims: Sequence[str] | None = None,
     out: str | Path | None = None,
     maps: Mapping[str, Any] | bool = True,
-    target: Mapping[str, Any] | None = None,
+    target: Mapping[str, Any] | None = TARGET,
     say: Say | None = None,
 ) -> dict[str, Any]:
     """Certify votes, and write the outcome where ``out`` is given.
@@ -71,8 +75,7 @@ def evaluate(
         out: Run directory: ``certificates.parquet``, ``maps/``, ``metrics.json``.
         maps: Segmentation: ``{"budget": ..., "statistics": ...}`` of the certified maps; True: at
             budget 0 under the first option that names elements; False: none.
-        target: Segmentation: ``{"metric": "certified_f_score", "level": 0.8}``, what each sample's
-            frontier is for.
+        target: Segmentation: metric and level that a sample's frontier is for; None: no frontier.
         say: Gets lines for the user (what the draws cannot certify, say).
 
     Returns:
@@ -119,6 +122,8 @@ def evaluate(
         "thresholds": [_thresholds(scheme, grid) for scheme in schemes],
         "results": entries,
     }
+    if meta.task == "segmentation" and goal is not None:
+        document["target"] = {"metric": goal[0], "level": float(goal[1])}
     if choice is not None:
         document["maps"] = choice.facts()
     if out is not None:

@@ -29,18 +29,33 @@ def metrics_bytes(document: dict[str, Any]) -> bytes:
 
     The same document gives the same bytes; NaN and infinities are refused.
     """
-    bare = {**document, "results": [{**entry, "grid": []} for entry in document["results"]]}
-    pieces = json.dumps(bare, indent=2, allow_nan=False, ensure_ascii=False).split('"grid": []')
-    grids = [entry["grid"] for entry in document["results"]]
-    if len(pieces) != len(grids) + 1:
-        raise ValueError("a result holds text that looks like an empty grid")
-    text = pieces[0]
-    for grid, piece in zip(grids, pieces[1:], strict=True):
-        lines = ",\n".join(
-            "        " + json.dumps(point, allow_nan=False, ensure_ascii=False) for point in grid
-        )
-        text += f'"grid": [\n{lines}\n      ]{piece}' if grid else f'"grid": []{piece}'
+    tables = [document.get("thresholds") or []]
+    tables += [entry["grid"] for entry in document["results"]]
+    # Long tables are left out of the indented text, marked, and put back one entry per line.
+    marks = [f"table {index}" for index in range(len(tables))]
+    results = [
+        {**entry, "grid": mark} for entry, mark in zip(document["results"], marks[1:], strict=True)
+    ]
+    bare = {**document, "results": results}
+    if "thresholds" in document:
+        bare["thresholds"] = marks[0]
+    text = json.dumps(bare, indent=2, allow_nan=False, ensure_ascii=False)
+    for mark, table in zip(marks, tables, strict=True):
+        before, found, after = text.partition(f'"{mark}"')
+        if found:
+            text = before + _lines(table, before) + after
     return (text + "\n").encode()
+
+
+def _lines(table: list[Any], before: str) -> str:
+    indent = len(before.rsplit("\n", 1)[-1]) - len(before.rsplit("\n", 1)[-1].lstrip())
+    if not table:
+        return "[]"
+    lines = ",\n".join(
+        " " * (indent + 2) + json.dumps(entry, allow_nan=False, ensure_ascii=False)
+        for entry in table
+    )
+    return f"[\n{lines}\n{' ' * indent}]"
 
 
 def write_metrics(path: str | Path, document: dict[str, Any]) -> None:

@@ -1,0 +1,221 @@
+"""``mmcert-evaluate``: votes become certificates and metrics; no model, no data, no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmcert.cli._app import run_app
+from mmcert.errors import ConfigError, RecordError
+
+if TYPE_CHECKING:
+    from mmcert.records.folders import VotesFolders
+    from mmcert.records.run import RunDescription
+
+DEFAULT_ALPHA = 0.001
+
+
+def main() -> None:
+    """Entry point of the command."""
+    run_app("evaluate", evaluate_votes)
+
+
+def evaluate_votes(config: dict[str, Any], run_dir: Path) -> dict[str, Any]:
+    """Certify votes that are on disk.
+
+    Args:
+        config: Plain configuration of ``evaluate.yaml`` and the command line.
+        run_dir: Where everything goes.
+
+    Returns:
+        The content of ``metrics.json``.
+    """
+    from rich.console import Console
+
+    from mmcert.certification.evaluate import evaluate
+    from mmcert.certification.threat import budgets_from
+    from mmcert.cli._summary import print_summary
+    from mmcert.records.folders import VotesFolders, find_votes
+
+    console = Console()
+
+    def say(line: str) -> None:
+        console.print(f"Note: {line}", style="yellow", highlight=False)
+
+    refuse_foreign(run_dir)
+    began = time.perf_counter()
+    folders = find_votes(config["votes"])
+    votes = VotesFolders(folders)
+    source = source_run(folders)
+    check_untouched(votes, source)
+    settings = effective(config, source)
+    budgets, kinds = None, settings["threat"].get("kind") or "modification"
+    if settings["threat"].get("grid") is not None or settings["threat"].get("budgets") is not None:
+        budgets, kinds = budgets_from(settings["threat"], votes.meta.names, say=say)
+    with console.status(f"evaluating {len(votes)} samples"):
+        metrics = evaluate(
+            votes,
+            votes.meta,
+            budgets=budgets,
+            kinds=kinds,
+            statistics=settings["statistics"],
+            alpha=settings["alpha"],
+            claims=settings["claims"],
+            out=run_dir,
+            maps=settings["maps"],
+            target=settings["target"],
+            say=say,
+        )
+    write_description(run_dir, settings, votes, source, time.perf_counter() - began)
+    print_summary(console, run_dir)
+    return metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceRun:
+    """The run that made the votes.
+
+    Args:
+        folder: Its directory.
+        description: Its ``run.json``.
+        config: Its ``config.yaml``, or empty.
+    """
+
+    folder: Path
+    description: RunDescription
+    config: Mapping[str, Any]
+
+
+def source_run(folders: tuple[Path, ...]) -> SourceRun | None:
+    """The run directory around the votes; of several folders, the first one's.
+
+    Raises:
+        RecordError: Where its files are broken.
+    """
+    import yaml
+
+    from mmcert.records.run import read_run
+
+    folder = folders[0].parent
+    if folders[0].name != "votes" or not (folder / "run.json").is_file():
+        return None
+    config: Any = {}
+    path = folder / "config.yaml"
+    if path.is_file():
+        try:
+            config = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise RecordError(f"{path}: not readable ({error}); certify again.") from None
+        if not isinstance(config, dict):
+            raise RecordError(f"{path}: must hold a mapping; certify again.")
+    return SourceRun(folder, read_run(folder), config)
+
+
+def check_untouched(votes: VotesFolders, source: SourceRun | None) -> None:
+    """Refuse votes that are not those that the run's ``run.json`` lists.
+
+    Raises:
+        RecordError: Naming the sample.
+    """
+    from mmcert.records.votes import votes_sha256
+
+    if source is None or len(votes.folders) > 1 or not source.description.votes_sha256:
+        return
+    stored = source.description.votes_sha256
+    for sample_id in votes.ids:
+        if sample_id in stored and votes_sha256(votes.folders[0], sample_id) != stored[sample_id]:
+            raise RecordError(
+                f"{votes.folders[0]}/{sample_id}.npz: not the file that the run wrote (its SHA-256 "
+                f"differs from run.json); restore it, or certify again."
+            )
+
+
+def effective(config: Mapping[str, Any], source: SourceRun | None) -> dict[str, Any]:
+    """The settings of this evaluation: the command line, else the run of the votes, else defaults.
+
+    A grid given on the command line replaces the run's list of budgets, and the reverse.
+    """
+    stored: Mapping[str, Any] = source.config if source is not None else {}
+    given = {key: value for key, value in (config.get("threat") or {}).items() if value is not None}
+    threat = {**(stored.get("threat") or {}), **given}
+    if "grid" in given or "budgets" in given:
+        threat["grid"], threat["budgets"] = given.get("grid"), given.get("budgets")
+    alpha = config.get("alpha")
+    if alpha is None:
+        alpha = stored.get("alpha")
+    alpha = DEFAULT_ALPHA if alpha is None else alpha
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float):
+        raise ConfigError(f"alpha must be a number, not {alpha!r}.")
+    maps = config.get("maps")
+    return {
+        "alpha": float(alpha),
+        "threat": threat,
+        "statistics": config.get("statistics") or stored.get("statistics") or {},
+        "claims": config.get("claims"),
+        "maps": True if maps is None else maps,
+        "target": config.get("target"),
+    }
+
+
+def refuse_foreign(run_dir: Path) -> None:
+    """Refuse to write into the directory of another command's run.
+
+    Raises:
+        ConfigError: Where a run of ``mmcert-certify`` is there.
+    """
+    from mmcert.records.run import read_run
+
+    if (run_dir / "run.json").is_file() and read_run(run_dir).command != "evaluate":
+        raise ConfigError(
+            f"run_dir={run_dir} holds a run of mmcert-certify with its own certificates; choose "
+            f"another run_dir for this evaluation."
+        )
+
+
+def write_description(
+    run_dir: Path,
+    settings: Mapping[str, Any],
+    votes: VotesFolders,
+    source: SourceRun | None,
+    seconds: float,
+) -> None:
+    """Write ``config.yaml`` and ``run.json``: what was evaluated, and where the votes came from."""
+    import yaml
+
+    from mmcert.records.atomic import atomic_write
+    from mmcert.records.run import RunDescription, package_versions, write_run
+    from mmcert.records.votes import votes_sha256
+
+    meta = votes.meta
+    folders = tuple(str(folder) for folder in votes.folders)
+    run = RunDescription(
+        command="evaluate",
+        task=meta.task,
+        scheme=meta.scheme,
+        elements={modality.name: modality.element for modality in meta.modalities},
+        fingerprint=meta.fingerprint,
+    )
+    if source is not None:
+        run = dataclasses.replace(source.description, command="evaluate", extra={})
+    hashes = {}
+    if len(votes.folders) == 1:
+        hashes = {sample_id: votes_sha256(votes.folders[0], sample_id) for sample_id in votes.ids}
+    run = dataclasses.replace(
+        run,
+        stopping=meta.voting,
+        votes=folders,
+        votes_sha256=hashes,
+        versions=package_versions(),
+        timings={**run.timings, "evaluation": seconds},
+    )
+    with atomic_write(run_dir / "config.yaml") as stream:
+        text = yaml.safe_dump({"votes": list(folders), **settings}, sort_keys=False)
+        stream.write(text.encode())
+    write_run(run_dir, run)
+
+
+if __name__ == "__main__":
+    main()
