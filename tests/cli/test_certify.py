@@ -277,14 +277,15 @@ def test_an_interrupted_run_prints_the_line_that_resumes_it(checkpoint, tmp_path
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert f"run_dir={run_dir}" in err.strip().splitlines()[-1]
+    last = err.strip().splitlines()[-1].strip()
+    assert last.startswith(f"mmcert-certify checkpoint={checkpoint} run_dir={run_dir}")
     assert "Traceback" not in err
 
 
 @pytest.mark.slow
 def test_a_sweep_votes_with_two_processes_in_every_job(checkpoint, tmp_path):
     process = command(
-        checkpoint, tmp_path / "sweep", "-m", "seed=1,2", "voting.processes=2", "voting.draws=8"
+        checkpoint, tmp_path / "sweep", "seed=1,2", "voting.processes=2", "voting.draws=8", "-m"
     )
     _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err

@@ -34,7 +34,10 @@ def conf_dir() -> Path:
 
 def resume_line() -> str:
     """The command line that was typed, ready to be pasted again."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    program = Path(sys.argv[0])
+    # python -m mmcert.cli.certify knows itself as .../certify.py
+    name = f"mmcert-{program.stem}" if program.suffix == ".py" else program.name
+    return shlex.join([name, *sys.argv[1:]])
 
 
 def run_app(config_name: str, job: Job) -> None:
