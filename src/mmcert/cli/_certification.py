@@ -11,7 +11,7 @@ import yaml
 from rich.console import Console
 
 from mmcert.certification.evaluate import evaluate
-from mmcert.certification.options import parse_statistics
+from mmcert.certification.options import Option, parse_statistics
 from mmcert.certification.threat import budgets_from
 from mmcert.cli._certify_config import merged_config
 from mmcert.cli._checkpoint import load_checkpoint
@@ -91,8 +91,11 @@ class Certification:
                     f"voting=exhaustive estimates nothing, so statistics="
                     f"{sorted(config['statistics'])} have nothing to test; leave them away."
                 )
+            self._options: tuple[Option, ...] = ()
         else:
-            parse_statistics(config["statistics"], self._dataset.task, len(self._dataset.classes))
+            self._options = parse_statistics(
+                config["statistics"], self._dataset.task, len(self._dataset.classes)
+            )
         encodings = encoding_names(config["encoding"], list(self._dataset.inputs))
         check_encoding(encodings, self._kinds, self._spec.ratio is not None)
         _, model = build(self._workload)
@@ -159,17 +162,7 @@ class Certification:
                 f"The samples in {data['root']} are not those of the checkpoint's split: the split "
                 f"'{split}' was computed anew."
             )
-        target = self._first.get("target")
-        elements = len(self._dataset.ids) if target is None or target.ndim == 0 else target.numel()
-        for warning in warnings_for(
-            self._scheme,
-            self._budgets,
-            self._kinds,
-            N=self._settings.draws,
-            alpha=self._config["alpha"],
-            P=elements,
-            statistics=self._config["statistics"],
-        ):
+        for warning in self._out_of_reach():
             self._console.print(f"Warning: {warning}", style="yellow", highlight=False)
         self._run_dir.mkdir(parents=True, exist_ok=True)
         with atomic_write(self._run_dir / "config.yaml") as file:
@@ -177,6 +170,27 @@ class Certification:
         if self._earlier is None:
             self._write_run(None)
         write_meta(self._votes, self._meta())
+
+    def _out_of_reach(self) -> list[str]:
+        """What the grid asks and unanimous votes could not certify."""
+        target = self._first.get("target")
+        elements = len(self._dataset.ids) if target is None or target.ndim == 0 else target.numel()
+        return warnings_for(
+            self._scheme,
+            self._budgets,
+            self._kinds,
+            N=self._settings.draws,
+            alpha=self._config["alpha"],
+            P=elements,
+            statistics={
+                option.name: {
+                    "method": option.method,
+                    "levels": option.levels,
+                    "weights": option.weights,
+                }
+                for option in self._options
+            },
+        )
 
     def _meta(self) -> VotesMeta:
         dataset = self._dataset
@@ -255,7 +269,10 @@ class Certification:
             kinds=self._kinds,
             statistics=self._config["statistics"],
             alpha=self._config["alpha"],
+            claims=self._config["claims"],
             out=self._run_dir,
+            maps=self._config["maps"],
+            target=self._config["target"],
         )
         print_summary(self._console, self._run_dir)
         return metrics

@@ -55,6 +55,9 @@ def merged_config(stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[s
         "statistics": copy.deepcopy(given.get("statistics") or stored.get("statistics") or {}),
         "voting": {**(stored.get("voting") or {}), **_set_values(given.get("voting") or {})},
         "alpha": _first(given.get("alpha"), stored.get("alpha")),
+        "claims": given.get("claims"),
+        "maps": _first(given.get("maps"), True),
+        "target": given.get("target"),
         "seed": _first(given.get("seed"), stored.get("seed"), 0),
         "data_seed": _first(stored.get("seed"), 0),
     }
