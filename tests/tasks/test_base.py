@@ -1,0 +1,200 @@
+"""Training ablates afresh; validation ablates exactly as certification will."""
+
+import pytest
+import torch
+
+from mmcert.errors import ConfigError, DataError
+from mmcert.tasks.augmentation import ShuffleWithinClass, build_augmentations
+from mmcert.tasks.registry import build_task
+from mmcert.theory.schemes import make_scheme
+
+K = {"image": 6, "audio": 3}
+
+
+class Recorder(torch.nn.Module):
+    """A linear net that remembers the masks it was given."""
+
+    def __init__(self, segmentation=False):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(2))
+        self.masks = []
+        self.segmentation = segmentation
+
+    def forward(self, inputs, masks):
+        self.masks.append(masks)
+        rows = len(masks["image"])
+        grid = inputs["image"].shape[-2:] if self.segmentation else ()
+        return self.weight.reshape(1, 2, *[1] * len(grid)).expand(rows, 2, *grid)
+
+
+def count(inputs):
+    return {"image": inputs["image"][0].numel(), "audio": inputs["audio"].shape[0]}
+
+
+def task(name="classification", scheme="mmcert", net=None, **options):
+    made = build_task(
+        name,
+        net or Recorder(name == "segmentation"),
+        options=options,
+        scheme_for=lambda n: make_scheme(scheme, n, k=K),
+        count_elements=count,
+        classes=2,
+        seed=0,
+        record={},
+    )
+    made.log = lambda *args, **kwargs: None
+    return made
+
+
+def batch(sizes=((4, 10),) * 3, segmentation=False):
+    items = [
+        {
+            "image": torch.rand(1, *size),
+            "audio": torch.rand(8, 2),
+            "target": torch.zeros(size, dtype=torch.int64) if segmentation else torch.tensor(1),
+        }
+        for size in sizes
+    ]
+    joined = torch.stack if len(set(sizes)) == 1 else list
+    return {
+        "id": [f"s{i}" for i in range(len(items))],
+        "inputs": {m: joined([item[m] for item in items]) for m in ("image", "audio")},
+        "target": joined([item["target"] for item in items]),
+    }
+
+
+class Trainer:
+    """What Lightning's trainer tells a module."""
+
+    def __init__(self, rank=0, step=0):
+        self.global_step, self.global_rank = step, rank
+        self.strategy = self
+
+
+def masks_of(module, stage="train", rank=0, step=0, data=None):
+    module._trainer = Trainer(rank, step)
+    getattr(module, "training_step" if stage == "train" else "validation_step")(data or batch(), 0)
+    return module.net.masks[-1]
+
+
+def test_every_step_draws_anew():
+    module = task(retained_factor=[1, 1])
+    first, second = masks_of(module, step=0), masks_of(module, step=1)
+    assert first["image"].sum(1).tolist() == second["image"].sum(1).tolist() == [6, 6, 6]
+    assert not torch.equal(first["image"], second["image"])
+
+
+def test_samples_and_their_ablations_differ_within_a_batch():
+    masks = masks_of(task(retained_factor=[1, 1], ablations=4))["image"]
+    assert masks.shape == (12, 40)
+    assert len(masks.unique(dim=0)) == 12
+
+
+def test_processes_draw_different_subsets():
+    module = task(retained_factor=[1, 1])
+    one, two = masks_of(module, rank=0), masks_of(module, rank=1)
+    assert not torch.equal(one["image"], two["image"])
+
+
+def test_training_counts_cover_the_counts_of_certification():
+    torch.manual_seed(0)
+    masks = masks_of(task(retained_factor=[0.5, 2.0], ablations=200))
+    kept = masks["image"].sum(1)
+    assert kept.min() == 3
+    assert kept.max() == 12
+    # log-uniform: as many below the test count as above it
+    assert abs(float((kept < 6).float().mean() - (kept > 6).float().mean())) < 0.15
+    assert masks["audio"].sum(1).unique().tolist() == [2, 3, 4, 5, 6]
+
+
+def test_pooled_training_splits_the_counts_by_chance():
+    masks = masks_of(task(scheme="randomized_ablation", retained_factor=[1, 1], ablations=50))
+    kept = masks["image"].sum(1) + masks["audio"].sum(1)
+    assert kept.unique().tolist() == [9]
+    assert len(masks["audio"].sum(1).unique()) > 1
+
+
+@pytest.mark.parametrize("training_mode", [True, False])
+def test_validation_retains_exactly_the_counts_of_certification(training_mode):
+    module = task(retained_factor=[0.5, 2.0], validation_draws=5).train(training_mode)
+    first = masks_of(module, "val")
+    assert first["image"].sum(1).unique().tolist() == [6]
+    assert first["audio"].sum(1).unique().tolist() == [3]
+    assert len(first["image"].unique(dim=0)) == 15
+    again = masks_of(module, "val", step=7)
+    assert torch.equal(first["image"], again["image"])
+
+
+def test_samples_of_differing_size_are_ablated_by_their_own_counts():
+    module = task("segmentation", retained_factor=[1, 1], augment={})
+    masks_of(module, data=batch(((4, 10), (5, 9), (4, 10)), segmentation=True))
+    shapes = [tuple(masks["image"].shape) for masks in module.net.masks]
+    assert shapes == [(2, 40), (1, 45)]
+
+
+def test_the_loss_of_groups_is_the_mean_over_samples():
+    net = Recorder(segmentation=True)
+    with torch.no_grad():
+        net.weight.copy_(torch.tensor([1.0, -1.0]))
+    module = task("segmentation", net=net)
+    module._trainer = Trainer()
+    mixed = batch(((4, 10), (5, 9), (4, 10)), segmentation=True)
+    mixed["target"][1] = torch.ones_like(mixed["target"][1])
+    loss = module.training_step(mixed, 0)
+    zero, one = torch.nn.functional.cross_entropy(
+        torch.tensor([[1.0, -1.0]] * 2), torch.tensor([0, 1]), reduction="none"
+    )
+    assert loss.item() == pytest.approx(float((2 * zero + one) / 3))
+
+
+def test_a_sample_without_a_target_is_named():
+    module = task()
+    module._trainer = Trainer()
+    with pytest.raises(DataError, match="sample 's0' has no target"):
+        module.training_step(batch() | {"target": None}, 0)
+
+
+def test_logits_of_another_task_are_refused():
+    module = task("segmentation", net=Recorder(segmentation=False))
+    module._trainer = Trainer()
+    with pytest.raises(ConfigError, match="needs logits"):
+        module.training_step(batch(segmentation=True), 0)
+
+
+@pytest.mark.parametrize("factors", [[1.1, 2], [0.5, 0.9], [0, 1], [-1, 2]])
+def test_a_range_that_misses_the_test_counts_is_refused(factors):
+    with pytest.raises(ConfigError, match="cover the counts of certification"):
+        task(retained_factor=factors)
+
+
+def test_exchanged_recordings_keep_their_label():
+    torch.manual_seed(0)
+    targets = torch.tensor([0, 1, 0, 1, 2, 0, 1, 0])
+    audio = targets[:, None] * 100 + torch.arange(8)[:, None]
+    inputs, same = ShuffleWithinClass()({"audio": audio}, targets)
+    assert torch.equal(same, targets)
+    assert torch.equal(inputs["audio"][:, 0] // 100, targets)
+    assert sorted(inputs["audio"][:, 0].tolist()) == sorted(audio[:, 0].tolist())
+    assert not torch.equal(inputs["audio"], audio)
+
+
+def test_pictures_and_their_targets_are_mirrored_together():
+    chain = build_augmentations({"mirror": {"probability": 1.0}, "lighting": None})
+    rgb = torch.rand(2, 3, 4, 6)
+    inputs, targets = chain({"rgb": rgb, "depth": rgb[:, :1]}, (rgb[:, 0] > 0.5).long())
+    assert torch.equal(inputs["rgb"], rgb.flip(-1))
+    assert torch.equal(targets, (inputs["depth"][:, 0] > 0.5).long())
+
+
+def test_augmentations_keep_shapes_and_ranges():
+    chain = build_augmentations({"affine_image": {}, "waveform": {}, "lighting": {}})
+    given = {
+        "image": torch.rand(3, 1, 28, 28),
+        "audio": torch.rand(3, 50, 160) - 0.5,
+        "rgb": torch.rand(3, 3, 8, 8),
+    }
+    inputs, _ = chain(given, torch.zeros(3))
+    assert {m: x.shape for m, x in inputs.items()} == {m: x.shape for m, x in given.items()}
+    assert inputs["image"].min() >= 0
+    assert inputs["image"].max() <= 1 + 1e-5
+    assert inputs["rgb"].max() <= 1
