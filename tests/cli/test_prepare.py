@@ -16,6 +16,8 @@ CONFIG = {
     "validation": 0.25,
     "test": 0.25,
     "seed": 0,
+    "classes": None,
+    "depth_scale": 1000,
 }
 
 

@@ -27,21 +27,25 @@ def prepare(config: dict[str, Any], run_dir: Path) -> None:
     if workers is not None and (not isinstance(workers, int) or workers < 1):
         raise ConfigError(f"workers={workers} must be a positive number of processes, or null.")
     if config["check"]:
-        print(_check(name, out, workers))
+        print(_check(config, out))
     else:
         print(known[name](config, out))
 
 
-def _check(name: str, out: Path, workers: int | None) -> str:
+def _check(config: dict[str, Any], out: Path) -> str:
     from mmcert.data.check import check_avmnist, check_roads
 
-    if name == "avmnist":
+    if config["dataset"] == "avmnist":
         problems, summary = check_avmnist(out)
     else:
         from mmcert.data.kitti_road import ROAD_CLASSES, label_colours
 
-        colours = label_colours(ROAD_CLASSES, "background")
-        problems, summary = check_roads(out, colours=colours, depth_scale=1000.0, workers=workers)
+        problems, summary = check_roads(
+            out,
+            colours=label_colours(config["classes"] or ROAD_CLASSES, "background"),
+            depth_scale=config["depth_scale"],
+            workers=config["workers"],
+        )
     if problems:
         listed = "\n".join(f"  {number}. {text}" for number, text in enumerate(problems[:SHOWN], 1))
         more = f"\n  ... and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
@@ -78,15 +82,17 @@ def _kitti_road(config: dict[str, Any], out: Path) -> str:
             "data_road_velodyne as unpacked from the official download "
             "(https://www.cvlibs.net/datasets/kitti/eval_road.php)."
         )
-    from mmcert.data.prepare_kitti import prepare_kitti
+    from mmcert.data.prepare_kitti import count_note, prepare_kitti
+    from mmcert.data.workspace import read_manifest
 
     sizes = prepare_kitti(
         Path(config["source"]), out, seed=config["seed"], workers=config["workers"]
     )
+    note = count_note((read_manifest(out) or {}).get("counts", {}))
     return (
         f"{out} holds KITTI Road with dense depth maps: {sizes['train']} frames for training, "
         f"{sizes['val']} for validation and {sizes['test']} that nothing may use before "
-        f"certification. manifest.json has the split and the checksums. Next:\n"
+        f"certification. manifest.json has the split and the checksums. {note}\nNext:\n"
         f"  mmcert-train experiment=kitti_road_mmcert data.root={shlex.quote(str(out))}"
     )
 
