@@ -34,6 +34,7 @@ from mmcert.records.certificates import write_certificates
 from mmcert.records.meta import VotesMeta
 from mmcert.records.metrics_file import SCHEMA, write_metrics
 from mmcert.records.votes import SampleVotes
+from mmcert.theory.attacks import Attack, ThreatKind
 from mmcert.theory.bounds import check_alpha
 from mmcert.theory.planning import warnings_for
 from mmcert.theory.schemes import Scheme
@@ -97,6 +98,7 @@ def evaluate(
     samples = _read(votes, meta, pairs=pairs, stable=stable)
     schemes = list(dict.fromkeys(sample.scheme for sample in samples))
     grid = _grid(budgets, kinds, meta, schemes[0], samples[0].draws, alpha, say)
+    _check_schemes(schemes, grid)
     claims = _claims(wanted, samples)
     draws = _draws(meta, samples)
     level = 0.0 if meta.voting == "exhaustive" else alpha
@@ -206,15 +208,27 @@ def _grid(
         budgets, kinds = budgets_from(
             {"kind": kinds}, meta.names, scheme=scheme, draws=number, alpha=alpha, say=say
         )
-    grid = make_grid(budgets, kinds, meta.names)
-    scheme.check(_attack(grid))
-    return grid
+    return make_grid(budgets, kinds, meta.names)
 
 
-def _attack(grid: Grid) -> Any:
-    from mmcert.theory.attacks import Attack
+def _check_schemes(schemes: Sequence[Scheme], grid: Grid) -> None:
+    """Refuse threats that the schemes of the samples do not certify.
 
-    return Attack(dict(grid.budgets[0]), dict(grid.kinds))
+    Raises:
+        UnsoundError: Where elements may be added or deleted while ``k`` is no constant: a ratio of
+            ``n`` changes with the attack, and no sub-sample would be common (method, section 1).
+    """
+    schemes[0].check(Attack(dict(grid.budgets[0]), dict(grid.kinds)))
+    for name, kind in grid.kinds.items():
+        if kind == ThreatKind.MODIFICATION:
+            continue
+        counts = sorted({scheme.modality(name).k for scheme in schemes})
+        if len(counts) > 1:
+            raise UnsoundError(
+                f"threat.kind.{name}={kind} needs the same number of retained elements for every "
+                f"sample, and here it goes from {counts[0]} to {counts[-1]} (a ratio of n?); "
+                f"vote with scheme.k, or certify modification."
+            )
 
 
 def _claims(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,7 @@ def evaluate_votes(config: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     budgets, kinds = None, settings["threat"].get("kind") or "modification"
     if settings["threat"].get("grid") is not None or settings["threat"].get("budgets") is not None:
         budgets, kinds = budgets_from(settings["threat"], votes.meta.names, say=say)
+    check_votes_allow(votes, source, kinds, say)
     with console.status(f"evaluating {len(votes)} samples"):
         metrics = evaluate(
             votes,
@@ -131,6 +132,39 @@ def check_untouched(votes: VotesFolders, source: SourceRun | None) -> None:
                 f"{votes.folders[0]}/{sample_id}.npz: not the file that the run wrote (its SHA-256 "
                 f"differs from run.json); restore it, or certify again."
             )
+
+
+def check_votes_allow(
+    votes: VotesFolders,
+    source: SourceRun | None,
+    kinds: Mapping[str, str] | str,
+    say: Callable[[str], None],
+) -> None:
+    """Refuse threat kinds that the encoding of the base model's input does not allow.
+
+    Raises:
+        UnsoundError: With the reason.
+    """
+    from mmcert.theory.encodings import check_encoding
+
+    names = votes.meta.names
+    encoding = source.config.get("encoding") if source is not None else None
+    if not isinstance(encoding, Mapping):
+        asked = {kinds} if isinstance(kinds, str) else set(kinds.values())
+        if asked - {"modification"}:
+            say(
+                "the votes do not say how the base model saw its input; certificates against "
+                "addition, deletion and edits hold only if that was the retained values in their "
+                "order and nothing else, with the same k for inputs of any size."
+            )
+        return
+    if "name" in encoding:
+        encodings = dict.fromkeys(names, str(encoding["name"]))
+    else:
+        encodings = {name: str((encoding.get(name) or {}).get("name")) for name in names}
+    scheme = source.config.get("scheme") if source is not None else None
+    ratio = isinstance(scheme, Mapping) and scheme.get("ratio") is not None
+    check_encoding(encodings, kinds, ratio)
 
 
 def effective(config: Mapping[str, Any], source: SourceRun | None) -> dict[str, Any]:
