@@ -4,7 +4,14 @@ from mmcert.cli._certify_config import merged_config, refuse_model_overrides
 from mmcert.errors import ConfigError
 
 STORED = {
-    "data": {"name": "roads", "root": "a", "split": "test", "workers": 2, "options": {"x": 1}},
+    "data": {
+        "name": "roads",
+        "root": "a",
+        "split": "test",
+        "workers": 2,
+        "max_samples": 4,
+        "options": {"x": 1},
+    },
     "model": {"name": "net"},
     "encoding": {"name": "zero"},
     "scheme": {"name": "mmcert", "k": {"rgb": 3, "depth": 2}, "ratio": None},
@@ -37,6 +44,11 @@ def test_the_command_line_wins_and_the_split_keeps_its_seed():
     assert config["statistics"] == {"closed_evalues": {}}
     assert config["data"]["root"] == "b"
     assert config["data"]["options"] == {"x": 1, "y": 2}
+
+
+def test_a_limit_of_samples_was_for_the_training():
+    assert "max_samples" not in merged_config(STORED, {})["data"]
+    assert merged_config(STORED, {"data": {"max_samples": 7}})["data"]["max_samples"] == 7
 
 
 def test_options_of_another_data_set_are_not_mixed_with_the_stored_ones():

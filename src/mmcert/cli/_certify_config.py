@@ -79,10 +79,14 @@ def _first(*values: Any) -> Any:
 
 
 def _data(stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Key by key; options of another data set are not mixed with the stored ones."""
+    """Key by key; options of another data set are not mixed with the stored ones.
+
+    All samples of the split are certified unless the command line says fewer: a limit was for the
+    training.
+    """
     changes = _set_values(given)
     options = changes.pop("options", {}) or {}
-    base = copy.deepcopy(dict(stored))
+    base = {key: copy.deepcopy(value) for key, value in stored.items() if key != "max_samples"}
     same_set = changes.get("name", base.get("name")) == base.get("name")
     if not same_set:
         base = {key: base[key] for key in ("split", "workers") if key in base}
