@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from mmcert.errors import ConfigError
 from mmcert.sampling.encodings import build_encoding
+from mmcert.theory.encodings import POSITION_ENCODINGS
 from mmcert.theory.modality import InputSpec
 
 IMAGE = InputSpec((3, None, None), (1, 2), "pixel")
@@ -94,6 +95,10 @@ def test_a_constant_per_channel_fills_its_channel():
     encode = build_encoding({"name": "constant_mean", "value": [0.1, 0.2, 0.3]}, IMAGE)
     out = encode(torch.zeros(1, 3, 5, 6), torch.zeros(1, 30, dtype=torch.bool))
     assert torch.equal(out[0, :, 0, 0], torch.tensor([0.1, 0.2, 0.3]))
+
+
+def test_every_position_encoding_of_the_theory_can_be_built():
+    assert {config["name"] for config in CONFIGS + INTERPOLATIONS} == set(POSITION_ENCODINGS)
 
 
 def test_an_encoding_adds_nothing_to_a_checkpoint():
