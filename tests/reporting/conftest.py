@@ -70,7 +70,9 @@ def write_segmentation_run(
     return _write(folder, samples, meta, grid, kinds, options, alpha, data_root, seed)
 
 
-def write_classification_run(folder, scheme="mmcert", *, samples=40, draws=1000, seed=0):
+def write_classification_run(
+    folder, scheme="mmcert", *, samples=40, draws=1000, seed=0, statistics=("binomial", "margin")
+):
     n, k = {"image": 784, "audio": 50}, {"image": 60, "audio": 5}
     made = make_scheme(scheme, n, k=k, elements={"image": "pixel", "audio": "chunk of 160 samples"})
     meta = VotesMeta("classification", scheme, made.modalities, draws, 10)
@@ -83,7 +85,7 @@ def write_classification_run(folder, scheme="mmcert", *, samples=40, draws=1000,
         counts = rng.multinomial(draws, share / share.sum())
         votes.append(SampleVotes(f"clip_{index:03d}", counts, np.array(target), draws, made))
     grid = [{"image": r1, "audio": r2} for r1 in range(0, 9, 2) for r2 in range(3)]
-    options = {"binomial": {}, "margin": {"method": "two_bounds"}}
+    options = {name: {} for name in statistics}
     return _write(folder, votes, meta, grid, "modification", options, 0.001, None, seed)
 
 

@@ -40,9 +40,9 @@ def publish(
     """
     figures = out / "figures"
     pictures = [
+        *_sample(report, figures, sample, map_budget),  # first: it can refuse what was asked for
         *_curves(report, figures),
         *_maps(report, figures),
-        *_sample(report, figures, sample, map_budget),
     ]
     index = out / "report" / "index.html"
     with atomic_write(index) as stream:

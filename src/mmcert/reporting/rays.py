@@ -77,7 +77,7 @@ def find_ray(
     the far corner of the grid, then one that attacks every modality.
 
     Raises:
-        ConfigError: Where no budget but zero lies on the ray, or ``wanted`` is none.
+        ConfigError: Where no budget but zero lies on ``wanted``, or it is no direction.
     """
     if wanted is not None:
         direction = _wanted_direction(wanted, names)
@@ -93,8 +93,8 @@ def find_ray(
         if any(budget):
             direction = primitive(budget)
             counts[direction] = counts.get(direction, 0) + 1
-    if not counts:
-        raise ConfigError("no budget but zero was evaluated, so there is no curve to draw.")
+    if not counts:  # no attack was evaluated: a point, not a curve
+        return Ray(tuple(names), (1,) * len(names), tuple(grid))
     corner_vector = [max(budget[i] for budget in grid) for i in range(len(names))]
     corner = primitive(corner_vector)
     best = max(

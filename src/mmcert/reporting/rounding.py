@@ -5,7 +5,7 @@ Rounding to nearest makes a printed claim that nobody proved: .9996 becomes 1.00
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 #: Shown where a ratio is undefined, or a budget was not evaluated.
 UNDEFINED = "–"
@@ -34,18 +34,6 @@ def rounded_up(value: float | None, digits: int = 3) -> str:
     '0.001'
     """
     return UNDEFINED if value is None else _decimal(value, digits, ROUND_CEILING)
-
-
-def signed(value: float | None, digits: int = 3) -> str:
-    """A difference of two certified numbers, to nearest, with its sign: it certifies nothing.
-
-    >>> signed(0.1234), signed(-0.02), signed(0.0)
-    ('+0.123', '-0.020', '0.000')
-    """
-    if value is None:
-        return UNDEFINED
-    text = _decimal(value, digits, ROUND_HALF_EVEN)
-    return f"+{text}" if float(text) > 0 else text
 
 
 def duration(seconds: float) -> str:

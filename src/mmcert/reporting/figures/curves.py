@@ -9,7 +9,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mmcert.reporting.figures.style import fit_scale, look, new_figure, run_styles
+from mmcert.reporting.figures.style import fit_scale, look, new_figure, plain, run_styles
 from mmcert.reporting.rays import Ray
 from mmcert.reporting.runs import Result, Run
 from mmcert.reporting.wording import metric_name, result_title, short_guarantee
@@ -22,7 +22,7 @@ def axis_label(ray: Ray) -> str:
     """
     name = ray.names[ray.axis]
     equation = f"   ({ray_label(ray)})" if ray.text else ""
-    return f"attacked elements of {name}, {_math(f'r_{name}')}{equation}"
+    return f"attacked elements of {plain(name)}, {_math(f'r_{name}')}{equation}"
 
 
 def ray_label(ray: Ray) -> str:
@@ -31,8 +31,12 @@ def ray_label(ray: Ray) -> str:
 
 
 def _math(symbol: str) -> str:
-    name = symbol.removeprefix("r_").replace("_", r"\_").replace("$", "")
-    return rf"$r_{{\mathrm{{{name}}}}}$"
+    """``r_rgb`` as an r with a subscript; a name that TeX would trip over stays as it is."""
+    name = symbol.removeprefix("r_")
+    if not name.replace("_", "").isalnum():
+        return plain(symbol)
+    escaped = name.replace("_", r"\_")
+    return rf"$r_{{\mathrm{{{escaped}}}}}$"
 
 
 def _math_equation(equation: str) -> str:
@@ -57,7 +61,7 @@ def draw_curves(
             [x for x, _ in points],
             [y for _, y in points],
             drawstyle="steps-pre",
-            label=run.label,
+            label=plain(run.label),
             linewidth=1.5,
             markersize=4.5,
             markeredgecolor="white",

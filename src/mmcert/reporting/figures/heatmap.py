@@ -15,7 +15,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from mmcert.reporting.comparison import Comparison
 from mmcert.reporting.figures.curves import ray_label
-from mmcert.reporting.figures.style import DIFFERENCE, look, new_figure
+from mmcert.reporting.figures.style import DIFFERENCE, look, new_figure, plain
 from mmcert.reporting.rays import Ray
 from mmcert.reporting.rounding import rounded_down
 from mmcert.reporting.runs import Budget, Run
@@ -92,7 +92,7 @@ def heatmap_figure(
                 vmin=0,
                 vmax=1,
             )
-            panel.set_title(run.label, loc="left")
+            panel.set_title(plain(run.label), loc="left")
             _numbers(panel, matrix, dark_below=0.55)
             _furnish(panel, plane, ray, matrix)
         figure.colorbar(image, ax=list(axes[: len(runs)]), label=metric_name(metric), pad=0.015)
@@ -155,12 +155,13 @@ def _difference_panels(
         for y, x in np.argwhere(nothing):
             _hatch(panel, x, y, "....", "#9A9A9A")
         _boundary(panel, certificate)
-        panel.set_title(f"{comparison.reference.label} − {comparison.other.label}", loc="left")
+        panel.set_title(
+            plain(f"{comparison.reference.label} − {comparison.other.label}"), loc="left"
+        )
         _furnish(panel, plane, ray, difference)
         bar = figure.colorbar(image, ax=panel, pad=0.02)
-        bar.set_label(
-            f"← {comparison.other.label} better   |   {comparison.reference.label} better →"
-        )
+        sides = f"← {comparison.other.label} better   |   {comparison.reference.label} better →"
+        bar.set_label(plain(sides), fontsize=7.5)
 
 
 def _hatch(panel: Axes, x: int, y: int, hatch: str, colour: str) -> None:
@@ -206,7 +207,7 @@ def _furnish(panel: Axes, plane: Plane, ray: Ray, matrix: FloatArray) -> None:
         every = -(-len(values) // 13)
         places = list(range(0, len(values), every))
         axis.set_ticks(places, [str(values[place]) for place in places])
-        axis.set_label_text(f"attacked elements of {name}")
+        axis.set_label_text(f"attacked elements of {plain(name)}")
     panel.tick_params(length=2)
     for y, x in np.argwhere(np.isnan(matrix)):
         _hatch(panel, x, y, "xxx", "#C4C4C4")

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from mmcert.records.maps import ABSTAINED, UNLABELLED
-from mmcert.reporting.figures.style import look, new_figure
+from mmcert.reporting.figures.style import look, new_figure, plain
 from mmcert.reporting.rounding import rounded_up
 from mmcert.reporting.sample_images import ByteArray, CertifiedMap, SamplePictures
 
@@ -100,7 +100,7 @@ def _draw_map(panel: Axes, certified: CertifiedMap, colours: Sequence[str], budg
     pixels[(fine == ABSTAINED) & stripes] = np.round(np.array(to_rgb(_HATCH)) * 255)
     panel.imshow(pixels, interpolation="antialiased")
     panel.set_title(
-        f"{certified.label}: certified at {budget}\n"
+        f"{plain(certified.label)}: certified at {plain(budget)}\n"
         f"abstained: {rounded_up(100 * certified.abstained, 1)} %",
         loc="left",
     )
@@ -128,7 +128,7 @@ def _legend(
             facecolor=colours[c],
             edgecolor="#777777",
             linewidth=0.5,
-            label=names.get(c, f"class {c}"),
+            label=plain(names.get(c, f"class {c}")),
         )
         for c in shown[:12]
     ]

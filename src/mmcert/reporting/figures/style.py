@@ -78,6 +78,11 @@ def run_styles(runs: Sequence[Run]) -> list[dict[str, Any]]:
     return styles
 
 
+def plain(text: str) -> str:
+    """``text`` as it is: matplotlib would read what stands between dollar signs as TeX."""
+    return text.replace("$", r"\$")
+
+
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure of that size in inches, laid out so that nothing overlaps."""
     figure = Figure(figsize=(width, height), layout="constrained")
