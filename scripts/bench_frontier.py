@@ -17,11 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mmcert.certification import evaluate as module
-from mmcert.certification.evaluate import evaluate
-from mmcert.certification.options import OPTIONS
+from mmcert.certification.evaluate import assess, options_for
+from mmcert.certification.options import CLAIMS, OPTIONS, check_claims
+from mmcert.certification.reading import read_samples
+from mmcert.records.certificates import write_certificates
 from mmcert.records.folders import VotesFolders
 from mmcert.records.meta import VotesMeta
+from mmcert.records.metrics_file import write_metrics
 from mmcert.records.votes import SampleVotes, write_meta, write_sample
 from mmcert.theory.modality import Modality
 from mmcert.theory.schemes import IndependentSubsampling
@@ -48,7 +50,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=58)
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--side", type=int, default=50, help="budgets per modality")
-    parser.add_argument("--claims", nargs="+", default=["robust"])
+    parser.add_argument("--claims", nargs="+", default=list(CLAIMS))
     arguments = parser.parse_args()
     n = HEIGHT * WIDTH
     modalities = (Modality("rgb", n, 8988, ELEMENT), Modality("depth", n, 996, ELEMENT))
@@ -68,28 +70,17 @@ def main() -> None:
             f"{len(budgets)} budgets, {size / 1e6:.0f} MB of votes"
         )
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        options = options_for({name: {} for name in OPTIONS}, meta)
+        claims = check_claims(arguments.claims)
         began = time.perf_counter()
-        read = list(VotesFolders([votes]).ids)
-        samples = module._read(
-            VotesFolders([votes]), meta, pairs=False, stable=set(arguments.claims) != {"robust"}
-        )
+        samples = read_samples(VotesFolders([votes]), meta, options, claims)
         reading = time.perf_counter() - began
-        print(f"reading and histogramming: {reading:.1f} s for {len(read)} samples (limit 30)")
-        module_read, module._read = module._read, lambda *_, **__: samples
-        try:
-            began = time.perf_counter()
-            evaluate(
-                VotesFolders([votes]),
-                meta,
-                budgets=budgets,
-                statistics={name: {} for name in OPTIONS},
-                claims=arguments.claims,
-                out=Path(folder) / "run",
-                maps=False,
-            )
-            taken = time.perf_counter() - began
-        finally:
-            module._read = module_read
+        print(f"reading and histogramming: {reading:.1f} s (limit 30)")
+        began = time.perf_counter()
+        document, rows, _ = assess(samples, meta, options, budgets=budgets, claims=claims)
+        write_certificates(Path(folder) / "certificates.parquet", rows)
+        write_metrics(Path(folder) / "metrics.json", document)
+        taken = time.perf_counter() - began
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         print(
             f"all of {', '.join(OPTIONS)}, claims {', '.join(arguments.claims)}: {taken:.2f} s "

@@ -23,7 +23,7 @@ from mmcert.theory.published import published_margin
 from mmcert.theory.schemes import Scheme
 from mmcert.theory.selection import selected_label
 
-#: Berger-Boos takes up to 2 s for each pair of vote counts: ``auto`` uses it up to so many elements,
+#: Berger-Boos takes up to 2 s for each pair of vote counts: ``auto`` uses it for so many elements,
 #: by the shape of the votes and never by the votes.
 SHARP_ELEMENTS = 1000
 

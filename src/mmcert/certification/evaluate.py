@@ -6,6 +6,7 @@ same bytes.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -13,12 +14,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from mmcert.certification.classification import SampleCounts
 from mmcert.certification.formulas import METRICS
 from mmcert.certification.grid import Grid, make_grid
-from mmcert.certification.histograms import SampleHistogram, claimed_label, histogram
+from mmcert.certification.histograms import SampleHistogram
 from mmcert.certification.maps import MapChoice, choose_map, write_maps
 from mmcert.certification.options import (
     CLAIMS,
@@ -27,10 +26,11 @@ from mmcert.certification.options import (
     exhaustive_option,
     parse_statistics,
 )
+from mmcert.certification.reading import Sample, read_samples
 from mmcert.certification.results import Target, classification_results, segmentation_results
 from mmcert.certification.threat import budgets_from
-from mmcert.errors import ConfigError, RecordError, UnsoundError
-from mmcert.records.certificates import write_certificates
+from mmcert.errors import ConfigError, UnsoundError
+from mmcert.records.certificates import Certificate, write_certificates
 from mmcert.records.meta import VotesMeta
 from mmcert.records.metrics_file import SCHEMA, write_metrics
 from mmcert.records.votes import SampleVotes
@@ -88,18 +88,58 @@ def evaluate(
         RecordError: For votes that are not what they say.
     """
     check_alpha(alpha)
-    options = _options(statistics, meta)
+    options = options_for(statistics, meta)
     wanted = None if claims is None else check_claims(claims)
-    goal = _target(target)
     if iter(votes) is votes:  # an iterator can be gone through only once
         votes = list(votes)
-    pairs = meta.classes > 2 and any(option.test == "margin" for option in options)
-    stable = wanted is None or wanted != ("robust",)
-    samples = _read(votes, meta, pairs=pairs, stable=stable)
+    samples = read_samples(votes, meta, options, wanted)
+    document, rows, choice = assess(
+        samples,
+        meta,
+        options,
+        budgets=budgets,
+        kinds=kinds,
+        alpha=alpha,
+        claims=wanted,
+        maps=maps,
+        target=target,
+        say=say,
+    )
+    if out is not None:
+        out = Path(out)
+        if choice is not None:
+            write_maps(out / "maps", votes, samples, choice, meta.ignore_index)
+        elif (out / "maps").exists():  # of an earlier evaluation: they would belong to nothing
+            shutil.rmtree(out / "maps")
+        level = 0.0 if meta.voting == "exhaustive" else alpha
+        facts = {"voting": meta.voting, "alpha": repr(level), "task": meta.task}
+        write_certificates(out / "certificates.parquet", rows, facts)
+        write_metrics(out / "metrics.json", document)
+    return document
+
+
+def assess(
+    samples: Sequence[Sample],
+    meta: VotesMeta,
+    options: Sequence[Option],
+    *,
+    budgets: Sequence[Mapping[str, int]] | None = None,
+    kinds: Mapping[str, str] | str = "modification",
+    alpha: float = 0.001,
+    claims: tuple[str, ...] | None = None,
+    maps: Mapping[str, Any] | bool = True,
+    target: Mapping[str, Any] | None = TARGET,
+    say: Say | None = None,
+) -> tuple[dict[str, Any], list[Certificate], MapChoice | None]:
+    """The content of ``metrics.json``, the certificates, and what the maps show.
+
+    Arguments as in :func:`evaluate`; nothing is read or written here.
+    """
+    goal = _target(target)
     schemes = list(dict.fromkeys(sample.scheme for sample in samples))
     grid = _grid(budgets, kinds, meta, schemes[0], samples[0].draws, alpha, say)
     _check_schemes(schemes, grid)
-    claims = _claims(wanted, samples)
+    claims = _claims(claims, samples)
     draws = _draws(meta, samples)
     level = 0.0 if meta.voting == "exhaustive" else alpha
     choice: MapChoice | None = None
@@ -128,19 +168,19 @@ def evaluate(
         document["target"] = {"metric": goal[0], "level": float(goal[1])}
     if choice is not None:
         document["maps"] = choice.facts()
-    if out is not None:
-        out = Path(out)
-        if choice is not None:
-            write_maps(out / "maps", votes, samples, choice, meta.ignore_index)
-        facts = {"voting": meta.voting, "alpha": repr(level), "task": meta.task}
-        write_certificates(out / "certificates.parquet", rows, facts)
-        write_metrics(out / "metrics.json", document)
-    return document
+    return document, rows, choice
 
 
-def _options(
+def options_for(
     statistics: Mapping[str, Mapping[str, Any] | None] | None, meta: VotesMeta
 ) -> tuple[Option, ...]:
+    """The statistics options that are asked for, where the votes allow them.
+
+    Raises:
+        ConfigError: For an unknown option or setting.
+        UnsoundError: For statistics of a fixed number of draws on sequential votes, or of any
+            draws on exhaustive ones.
+    """
     if meta.voting == "exhaustive":
         if statistics:
             raise UnsoundError(
@@ -157,40 +197,6 @@ def _options(
     return tuple(
         replace(option, sequential=True)
         for option in parse_statistics(asked, meta.task, meta.classes)
-    )
-
-
-def _read(
-    votes: Iterable[SampleVotes], meta: VotesMeta, *, pairs: bool, stable: bool
-) -> list[SampleHistogram | SampleCounts]:
-    samples: list[SampleHistogram | SampleCounts] = []
-    exhaustive = meta.voting == "exhaustive"
-    for sample in votes:
-        if meta.task == "segmentation":
-            samples.append(
-                histogram(sample, meta.ignore_index, pairs=pairs or exhaustive, stable=stable)
-            )
-        else:
-            samples.append(_plain(sample, meta))
-    if not samples:
-        raise RecordError("there are no votes to evaluate.")
-    return samples
-
-
-def _plain(sample: SampleVotes, meta: VotesMeta) -> SampleCounts:
-    source = sample.counts if sample.selection_counts is None else sample.selection_counts
-    claimed = int(claimed_label(sample))
-    tied = int((source == source.max()).sum()) > 1
-    label = None if sample.target is None else int(np.asarray(sample.target).reshape(()))
-    return SampleCounts(
-        id=sample.id,
-        counts=tuple(int(count) for count in sample.counts),
-        target=None if label == meta.ignore_index else label,
-        predicted=None if tied else claimed,
-        claimed=claimed,
-        draws=sample.draws,
-        scheme=sample.scheme,
-        selected=sample.selection_counts is not None,
     )
 
 
@@ -231,9 +237,7 @@ def _check_schemes(schemes: Sequence[Scheme], grid: Grid) -> None:
             )
 
 
-def _claims(
-    wanted: tuple[str, ...] | None, samples: Sequence[SampleHistogram | SampleCounts]
-) -> tuple[str, ...]:
+def _claims(wanted: tuple[str, ...] | None, samples: Sequence[Sample]) -> tuple[str, ...]:
     labelled = any(
         sample.robust is not None
         if isinstance(sample, SampleHistogram)
@@ -250,7 +254,7 @@ def _claims(
     return wanted
 
 
-def _draws(meta: VotesMeta, samples: Sequence[SampleHistogram | SampleCounts]) -> int | str:
+def _draws(meta: VotesMeta, samples: Sequence[Sample]) -> int | str:
     """The number of draws; the smallest where samples differ."""
     if meta.voting != "fixed":
         return meta.voting
@@ -284,7 +288,7 @@ def _target(target: Mapping[str, Any] | None) -> Target | None:
 
 def _warn(
     say: Say,
-    samples: Sequence[SampleHistogram | SampleCounts],
+    samples: Sequence[Sample],
     options: Sequence[Option],
     grid: Grid,
     alpha: float,

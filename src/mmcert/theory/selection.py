@@ -94,19 +94,22 @@ def top_label_thresholds(X: npt.NDArray[np.int64], N: int, alphas: FloatArray) -
     # Away from 1/2 the second term is negligible: a hair below the bound of a given label will do.
     bounds = rejected_thresholds(X, N, alphas * (1 - 1e-6))
     close = ~(top_label_pvalue(X, N, bounds) <= alphas)
+    hopeless = ~(top_label_pvalue(X, N, 0.5) <= alphas)
+    bounds[hopeless] = 0.0
+    close &= ~hopeless
     if close.any():
         bounds[close] = _bisected(X[close], N, alphas[close])
     return bounds
 
 
 def _bisected(X: npt.NDArray[np.int64], N: int, alphas: FloatArray) -> FloatArray:
+    """The same by bisection, where ``t = 1/2`` is rejected."""
     low, high = np.full(len(X), 0.5), np.ones(len(X))
-    possible = top_label_pvalue(X, N, low) <= alphas
     for _ in range(53):
         middle = (low + high) / 2
         rejected = top_label_pvalue(X, N, middle) <= alphas
         low, high = np.where(rejected, middle, low), np.where(rejected, high, middle)
-    return np.where(possible, low, 0.0)
+    return low
 
 
 def top_label_lower_bound(X: npt.ArrayLike, N: int, alpha: float) -> FloatArray:
