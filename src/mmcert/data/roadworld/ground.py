@@ -92,7 +92,7 @@ class Ground:
         h = np.interp(d, self.breaks, self.heights).astype(np.float32)
         h += z * (self.slope + z * self.crest) + single(self.tilt) * x
         open_land = np.clip((np.maximum(d - self.breaks[-3], self.breaks[2] - d)) / 3, 0, 1)
-        h += single(self.bumps) * open_land * noise(x, z + 0 * x, 2.5, 3)
+        h += single(self.bumps) * open_land * noise(x, z, 2.5, 3)
         return h
 
     def surface(self, d: Array) -> NDArray[np.uint8]:
@@ -115,7 +115,7 @@ class Ground:
             ``(H, W)`` float32.
         """
         lowest = float(down[-1])
-        samples = 3 * int((down > 0).sum())
+        samples = 2 * int((down > 0).sum())
         inverse = np.linspace(
             lowest / (0.2 * self.camera_height), 1 / FARTHEST, samples, dtype=np.float32
         )

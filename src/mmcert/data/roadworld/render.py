@@ -52,7 +52,9 @@ def render(scene: Scene, camera: Camera, rng: np.random.Generator) -> View:
     finer = 2 if camera.rows * camera.columns < 200_000 else 1
     across, down = camera.rays(finer)
     z = scene.ground.cast(camera, across, down)
-    colour = _sky(scene, across, down)
+    colour = np.zeros((*z.shape, 3), np.float32)
+    sky = slice(0, int(np.flatnonzero(np.isinf(z).any(axis=1)).max(initial=-1)) + 1)
+    colour[sky] = _sky(scene, across, down[sky])
     road = np.zeros(z.shape, bool)
     silent = np.zeros(z.shape, bool)
     plan = shadow_plan(scene)
@@ -92,19 +94,18 @@ def _fewer_distances(z: Array, finer: int) -> Array:
 def _sky(scene: Scene, across: Array, down: Array) -> Array:
     """Sky and far trees behind everything, ``(H, W, 3)``."""
     light = scene.light
-    up = np.clip(-down[:, None] + 0 * across[None], 0, 1)
+    up = np.clip(-down[:, None], 0, 1)
     fade = np.exp(-up * 5)[..., None]
     colour = single(light.zenith) * (1 - fade) + single(light.horizon) * fade
     if light.clouds > 0:
         high = 1 / (up + 0.08)
-        x, y = across[None] * high, high
+        x, y = single(across[None] * high), single(high)
         cover = noise(x, y, 3.0, scene.offset) + 0.5 * noise(x, y, 1.1, scene.offset + 1)
         part = np.clip(cover * 0.6 + 1.6 * light.clouds - 0.8, 0, 1)[..., None]
         white = single([0.95, 0.95, 0.96]) * (0.9 if light.clouds < 1 else 0.85)
         colour = colour * (1 - part) + white * part
         colour *= 1 + 0.04 * cover[..., None] * light.clouds
-    brightness = 1.3 if light.exposure * light.sky_colour[0] > 0 and light.noise < 0.03 else 0.8
-    colour = colour * single(brightness)
+    colour = colour * single(light.sky_brightness)
     crown = 1 + 0.35 * noise(across, 0 * across, 0.09, scene.offset + 7)
     crown += 0.15 * noise(across, 0 * across, 0.02, scene.offset + 8)
     end = scene.ground.slope + scene.ground.crest * FARTHEST
@@ -112,7 +113,7 @@ def _sky(scene: Scene, across: Array, down: Array) -> Array:
     trees = down[:, None] > skyline[None]
     sunshine = single(light.sky_colour) + 0.3 * single(light.sun_colour)
     leaf = single([0.05, 0.085, 0.035]) * sunshine * 1.2
-    shade = 1 + 0.3 * noise(across[None] + 0 * down[:, None], down[:, None], 0.02, scene.offset + 9)
+    shade = 1 + 0.3 * noise(across[None], down[:, None], 0.02, scene.offset + 9)
     part = np.exp(-FARTHEST / light.haze)
     far = leaf * part + single(light.horizon) * 0.8 * (1 - part)
     colour[trees] = (far * shade[..., None])[trees]
@@ -158,8 +159,8 @@ def _paint_solids(
     light = scene.light
     angle = single(0.012)
     leafy = noise(
-        across[None] + 0 * down[:, None],
-        down[:, None] + 0 * across[None],
+        across[None],
+        down[:, None],
         float(angle),
         scene.offset,
     )

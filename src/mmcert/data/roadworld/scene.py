@@ -51,6 +51,7 @@ class Light:
         sky_colour: Irradiance of open sky from above.
         zenith: Colour of the sky above.
         horizon: Colour of the sky at the horizon, and of haze.
+        sky_brightness: Factor of the sky as it is seen.
         clouds: Cover 0..1.
         haze: Distance in metres at which haze hides all but 37 %.
         exposure: Factor of the camera.
@@ -62,6 +63,7 @@ class Light:
     sky_colour: Colour
     zenith: Colour
     horizon: Colour
+    sky_brightness: float
     clouds: float
     haze: float
     exposure: float
@@ -187,11 +189,9 @@ def _draw_side(rng: np.random.Generator, category: str) -> list[tuple[float, flo
         wide = float(rng.uniform(4.0, 12.0))
         rise = float(rng.uniform(-0.02, 0.1))
         strips += [(wide, rise * wide, rng.choice([Surface.PAVING, Surface.GRAVEL]))]
-    strips += [(40.0, 40.0 * open_slope * 0.4, Surface.GRASS)]
     # Steep at first, then level: an embankment or a ditch.
-    last = strips.pop()
-    strips += [(4.0, 4.0 * open_slope, last[2]), (60.0, 2.0 * open_slope, last[2])]
-    return strips
+    steep, beyond = (4.0, 4.0 * open_slope), (60.0, 2.0 * open_slope)
+    return [*strips, (*steep, Surface.GRASS), (*beyond, Surface.GRASS)]
 
 
 def _cross_section(
@@ -281,6 +281,7 @@ def _draw_light(rng: np.random.Generator) -> Light:
             (0.62, 0.72, 0.9),
             (0.18, 0.38, 0.75),
             (0.85, 0.9, 0.97),
+            1.3,
             float(rng.uniform(0, 0.6)),
             float(rng.uniform(200, 700)),
             float(rng.uniform(0.8, 1.25)),
@@ -293,6 +294,7 @@ def _draw_light(rng: np.random.Generator) -> Light:
             (1.7, 1.75, 1.85),
             (0.62, 0.66, 0.72),
             (0.86, 0.88, 0.9),
+            1.3,
             1.0,
             float(rng.uniform(90, 350)),
             float(rng.uniform(0.8, 1.2)),
@@ -304,6 +306,7 @@ def _draw_light(rng: np.random.Generator) -> Light:
         (0.75, 0.78, 0.95),
         (0.25, 0.3, 0.45),
         (0.75, 0.66, 0.6),
+        0.8,
         0.5,
         float(rng.uniform(120, 400)),
         float(rng.uniform(0.9, 1.3)),

@@ -66,7 +66,7 @@ def _shade_ellipse(
     ux, uz = (reach[0] / length, reach[1] / length) if length > 1e-6 else (1.0, 0.0)
     along = ((gx - x) * ux + (gz - z) * uz) / np.hypot(solid.length, length * solid.height)
     across = (-(gx - x) * uz + (gz - z) * ux) / solid.width
-    gaps = 0.25 * noise(gx + 0 * gz, gz + 0 * gx, 0.9, 5) if solid.ragged else 0.0
+    gaps = 0.25 * noise(gx, gz, 0.9, 5) if solid.ragged else 0.0
     plan[window][along**2 + across**2 + gaps < 1] *= 0.25 if solid.ragged else 0.1
 
 

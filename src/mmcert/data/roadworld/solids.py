@@ -236,9 +236,9 @@ def meet_ellipsoid(
     a, b = across[columns][None], down[rows][:, None]
     # In the solid's own axes, divided by its radii, it is the unit sphere.
     ray = (
-        (along[0] * a + along[2]) / solid.length + 0 * b,
-        (right[0] * a + right[2]) / solid.width + 0 * b,
-        b / solid.height + 0 * a,
+        (along[0] * a + along[2]) / solid.length,
+        (right[0] * a + right[2]) / solid.width,
+        b / solid.height,
     )
     start = (
         -float(along @ centre) / solid.length,
