@@ -49,6 +49,12 @@ def test_three_classes_of_another_camera_become_batches(own_root):
     assert sizes == {"train": 7, "val": 1, "test": 2}
 
 
+def test_a_folder_of_a_few_frames_without_labels_has_no_problems(road_folder, capsys):
+    road_folder.add("um_000000", label=False)
+    check(road_folder.root, classes=None, depth_scale=1000)
+    assert "1 frames in the flat layout, 0 with labels" in capsys.readouterr().out
+
+
 def check(root, **more):
     config = {"dataset": "kitti_road", "out": str(root), "check": True, "workers": 1}
     config |= {"classes": CLASSES, "depth_scale": 256, **more}

@@ -200,6 +200,8 @@ def run_tasks(
     results: dict[int, Any] = {0: function(*tasks[0])}
     each = time.perf_counter() - began
     expected = each * (len(tasks) - 1) / processes
+    if len(tasks) == 1:
+        return [results[0]]
     console.print(
         f"{len(tasks)} {unit} at {each:.2g} s in {processes} processes: "
         f"about {_duration(expected)}.",
