@@ -142,7 +142,8 @@ def _difference_panels(
                 difference[y, x] = cell.difference
                 nothing[y, x] = cell.ours == 0 == cell.theirs
                 gap = cell.their_threshold - cell.our_threshold
-                certificate[y, x] = (gap > 0) - (gap < 0)
+                within = min(cell.our_threshold, cell.their_threshold) < 1
+                certificate[y, x] = (1 if gap > 0 else -1) if within else 0
         limit = max(0.05, float(np.nanmax(np.abs(difference), initial=0.0)))
         image = panel.imshow(
             np.ma.masked_invalid(difference),
@@ -171,14 +172,19 @@ def _hatch(panel: Axes, x: int, y: int, hatch: str, colour: str) -> None:
 
 
 def _boundary(panel: Axes, certificate: npt.NDArray[np.int64]) -> None:
-    """A line between cells where the other scheme becomes the one that asks for fewer votes."""
-    better = certificate > 0
-    rows, columns = better.shape
+    """A line where the other scheme becomes the one that asks for fewer votes.
+
+    Args:
+        panel: The map.
+        certificate: ``(y, x)``: 1 where the reference asks for fewer, -1 where it does not, 0 where
+            no votes suffice in either scheme: there is nothing to compare.
+    """
+    rows, columns = certificate.shape
     for y in range(rows):
         for x in range(columns):
-            if x + 1 < columns and better[y, x] != better[y, x + 1]:
+            if x + 1 < columns and certificate[y, x] * certificate[y, x + 1] < 0:
                 panel.plot([x + 0.5] * 2, [y - 0.5, y + 0.5], color="#222222", linewidth=1.3)
-            if y + 1 < rows and better[y, x] != better[y + 1, x]:
+            if y + 1 < rows and certificate[y, x] * certificate[y + 1, x] < 0:
                 panel.plot([x - 0.5, x + 0.5], [y + 0.5] * 2, color="#222222", linewidth=1.3)
 
 
