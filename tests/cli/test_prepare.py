@@ -50,6 +50,18 @@ def test_a_check_of_avmnist_names_what_is_missing(tmp_path):
         run({"dataset": "avmnist", "check": True}, tmp_path)
 
 
+def test_a_full_disk_is_an_error_that_says_how_to_go_on(tmp_path, monkeypatch):
+    from mmcert.data import synthetic_roads_writer as writer
+
+    def full(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writer, "write_png", full)
+    with pytest.raises(DataError, match=r"No space left.*roads\.partial; the same command goes on"):
+        run({}, tmp_path)
+    assert not (tmp_path / "roads").exists()
+
+
 def test_what_cannot_be_prepared_says_what_to_do(tmp_path):
     with pytest.raises(ConfigError, match="choose one of synthetic_roads, kitti_road, avmnist"):
         run({"dataset": "cityscapes"}, tmp_path)

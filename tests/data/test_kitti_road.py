@@ -225,6 +225,15 @@ def test_a_folder_of_something_else_says_what_was_expected(tmp_path):
         KittiRoad("test", root=tmp_path)
 
 
+def test_a_name_that_cannot_be_an_id_is_refused(road_folder):
+    road_folder.add("um_000000")
+    (road_folder.root / "image_2" / "um_000000.png").rename(
+        road_folder.root / "image_2" / "a=b,c_1.png"
+    )
+    with pytest.raises(DataError, match="a=b,c_1.png: the name becomes the sample's id"):
+        KittiRoad("all", root=road_folder.root)
+
+
 def test_an_empty_split_says_which_and_what_to_set(road_folder):
     road_folder.add("um_000000")
     with pytest.raises(DataError, match=r"'test'.*is empty.*data\.split=all"):

@@ -29,7 +29,13 @@ def prepare(config: dict[str, Any], run_dir: Path) -> None:
     if config["check"]:
         print(_check(config, out))
     else:
-        print(known[name](config, out))
+        try:
+            print(known[name](config, out))
+        except OSError as error:
+            raise DataError(
+                f"{out}: cannot be written ({error}). What is finished stays in {out}.partial; the "
+                f"same command goes on from there."
+            ) from error
 
 
 def _check(config: dict[str, Any], out: Path) -> str:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from mmcert.errors import DataError
 #: Folder of the split layout -> name of the split.
 FOLDERS = {"training": "train", "validation": "val", "testing": "test"}
 MANIFEST = "manifest.json"
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,11 @@ def _frames_of(folder: Path, prefix: str, taken: dict[str, Frame]) -> list[Frame
     frames = []
     for image in sorted((folder / "image_2").glob("*.png")):
         stem = image.stem
+        if _ID.fullmatch(stem) is None:
+            raise DataError(
+                f"{image}: the name becomes the sample's id, in file names and on command lines; "
+                f"use letters, digits, '.', '_' and '-' only, and begin with a letter or digit."
+            )
         # KITTI numbers its training and testing images alike; only the later ones are renamed.
         name = f"{prefix}_{stem}" if stem in taken else stem
         frames.append(

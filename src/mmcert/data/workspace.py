@@ -194,7 +194,9 @@ def run_tasks(
 
     if not tasks:
         return []
-    processes = min(workers or len(os.sched_getaffinity(0)), len(tasks))
+    # The cores of this process, where the system tells (Linux), not those of the machine.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    processes = min(workers or cores or 1, len(tasks))
     console = Console(stderr=True)
     began = time.perf_counter()
     results: dict[int, Any] = {0: function(*tasks[0])}
