@@ -230,7 +230,7 @@ def test_a_name_that_cannot_be_an_id_is_refused(road_folder):
     (road_folder.root / "image_2" / "um_000000.png").rename(
         road_folder.root / "image_2" / "a=b,c_1.png"
     )
-    with pytest.raises(DataError, match="a=b,c_1.png: the name becomes the sample's id"):
+    with pytest.raises(DataError, match=r"a=b,c_1\.png: the name becomes the sample's id"):
         KittiRoad("all", root=road_folder.root)
 
 
