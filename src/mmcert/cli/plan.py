@@ -68,11 +68,7 @@ def plan(config: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     for table in plan_tables(made):
         console.print(table)
         console.print()
-    console.print(
-        f"Families of {P:,} elements at alpha = {config['alpha']:g}. {plan_text(made)}",
-        markup=False,
-        highlight=False,
-    )
+    console.print(plan_text(made), markup=False, highlight=False)
     console.print(f"Plan: {path}", soft_wrap=True, markup=False, highlight=False)
     return made
 

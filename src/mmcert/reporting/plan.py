@@ -299,17 +299,20 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     """What the plan says, in one paragraph."""
     settings, split = plan["settings"], plan["split"]
     goal = f"along {_ratio_text(settings['ratio'])} under {split['for']}"
+    P = settings["family"]
     sentences = [
+        f"Families of {P:,} {'element' if P == 1 else 'elements'} at alpha = "
+        f"{settings['alpha']:g}.",
         f"Of {split['total']:,} retained elements, the split {_counts(split['k'])} reaches "
-        f"furthest {goal} ({_shown(split['largest'])}): {split['note']}."
+        f"furthest {goal} ({_shown(split['largest'])}): {split['note']}.",
     ]
     if split["k"] != settings["k"] and sum(settings["k"].values()) == split["total"]:
         here = next(
             row["largest"] for row in plan["reach"]["rows"] if row["draws"] == settings["draws"]
         )
-        sentences.append(
-            f"The k that is set ({_counts(settings['k'])}) reaches {_shown(here[split['for']])}."
-        )
+        mine = here[split["for"]]
+        reached = "as far" if mine == split["largest"] else _shown(mine)
+        sentences.append(f"The k that is set ({_counts(settings['k'])}) reaches {reached}.")
     sentences.append(
         "These are limits of the certificate: what a base model reaches depends on how many of its "
         "votes agree."
