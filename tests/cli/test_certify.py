@@ -293,3 +293,62 @@ def test_a_sweep_votes_with_two_processes_in_every_job(checkpoint, tmp_path):
         description = read_run(tmp_path / "sweep" / job)
         assert description.extra["processes"] == 2
         assert description.seeds["voting"] == int(job) + 1
+
+
+SEQUENTIAL = ["voting=sequential", "voting.budget={rgb: 2, depth: 4}", "target.level=0.3"]
+
+
+def test_sequential_votes_stop_early_and_say_so_in_every_record(run, capsys):
+    run_dir = run(*SEQUENTIAL, "voting.draws=200", "voting.block=4")
+    assert "% saved" in capsys.readouterr().out
+    votes = VotesFolders([run_dir / "votes"])
+    assert votes.meta.voting == "sequential"
+    for sample in votes:
+        assert sample.draws < 200
+        assert (sample.counts.sum(0) == sample.draws).all()
+    assert read_run(run_dir).stopping == "sequential"
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    assert {result["draws"] for result in metrics["results"]} == {"sequential"}
+    assert {result["statistics"] for result in metrics["results"]} == {"closed_evalues"}
+    with pytest.raises(RecordError, match="mode: 'sequential' there, 'fixed' now"):
+        run("voting.draws=200", "voting.block=4")
+
+
+def test_statistics_for_a_fixed_number_of_draws_are_refused_for_sequential_votes(run):
+    with pytest.raises(UnsoundError, match="holm"):
+        run(*SEQUENTIAL, "+statistics.holm={}")
+    with pytest.raises(ConfigError, match=r"voting\.budget"):
+        run("voting=sequential")
+
+
+def test_all_sub_samples_are_counted_once_and_certified_without_doubt(run, checkpoint):
+    run_dir = run("voting=exhaustive", "scheme.k={rgb: 1, depth: 0}", "data.max_samples=1")
+    votes = VotesFolders([run_dir / "votes"])
+    assert votes.meta.voting == "exhaustive"
+    assert len(votes.meta.enumeration) == 64
+    (sample,) = list(votes)
+    assert sample.draws == 32 * 96
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    assert {result["draws"] for result in metrics["results"]} == {"exhaustive"}
+    with pytest.raises(ConfigError, match=r"sub-samples, more than voting\.limit"):
+        run("voting=exhaustive", into="other")
+
+
+@pytest.mark.slow
+def test_a_killed_sequential_run_resumes_and_stops_where_it_would_have(run, checkpoint, tmp_path):
+    options = [
+        *("voting=sequential", "voting.budget={rgb: 4, depth: 4}", "target.level=0.999"),
+        *("voting.draws=3000", "voting.block=4", "voting.segment_seconds=0.1"),
+        *("voting.look_every=40", "voting.selection_draws=8"),
+    ]
+    one = run(*options, into="one")
+    two = tmp_path / "two"
+    process = command(checkpoint, two, *options, "voting.processes=2")
+    wait_for("votes/.partial/*/test*.npz", two, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    time.sleep(1)
+    process = command(checkpoint, two, *options, "voting.processes=2")
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert votes_of(two) == votes_of(one)

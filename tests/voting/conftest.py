@@ -14,7 +14,8 @@ import torch
 from mmcert.errors import MmcertError
 from mmcert.records.votes import VotesMeta, write_meta
 from mmcert.theory.modality import InputSpec
-from mmcert.voting.run import Ballot, draws_of_all, vote
+from mmcert.voting.ballot import Ballot, draws_of_all
+from mmcert.voting.run import vote
 from mmcert.voting.settings import SchemeSpec, VotingSettings
 
 

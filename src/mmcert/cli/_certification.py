@@ -17,18 +17,19 @@ from mmcert.cli._certify_config import merged_config
 from mmcert.cli._checkpoint import load_checkpoint
 from mmcert.cli._summary import print_summary
 from mmcert.cli._workload import build, build_data
-from mmcert.errors import RecordError, UnsoundError
+from mmcert.errors import ConfigError, RecordError
 from mmcert.records.atomic import atomic_write
 from mmcert.records.folders import VotesFolders
 from mmcert.records.run import RunDescription, fingerprint, package_versions, read_run, write_run
 from mmcert.records.votes import VotesMeta, sample_ids, votes_sha256, write_meta
 from mmcert.theory.encodings import check_encoding
 from mmcert.theory.planning import warnings_for
+from mmcert.voting.ballot import Ballot, draws_of_all
 from mmcert.voting.exhaustive import check_limit, enumeration_hash
 from mmcert.voting.identity import differences, voting_facts
 from mmcert.voting.progress import VotingProgress
-from mmcert.voting.run import Ballot, Turnout, draws_of_all, vote
-from mmcert.voting.settings import SchemeSpec, VotingSettings
+from mmcert.voting.run import Turnout, vote
+from mmcert.voting.settings import SchemeSpec, StoppingRule, VotingSettings
 
 if TYPE_CHECKING:
     from mmcert.data.base import MultiModalDataset
@@ -84,15 +85,8 @@ class Certification:
             alpha=config["alpha"],
             say=self._say,
         )
-        if settings.mode == "exhaustive":
-            config["statistics"] = dict(given.get("statistics") or {})
-            if config["statistics"]:
-                raise UnsoundError(
-                    f"voting=exhaustive estimates nothing, so statistics="
-                    f"{sorted(config['statistics'])} have nothing to test; leave them away."
-                )
-            self._options: tuple[Option, ...] = ()
-        else:
+        self._options: tuple[Option, ...] = ()
+        if settings.mode != "exhaustive":
             self._options = parse_statistics(
                 config["statistics"], self._dataset.task, len(self._dataset.classes)
             )
@@ -100,6 +94,7 @@ class Certification:
         check_encoding(encodings, self._kinds, self._spec.ratio is not None)
         _, model = build(self._workload)
         self._settings = dataclasses.replace(settings, block=settings.block or model.default_block)
+        self._rule = self._stopping_rule() if settings.mode == "sequential" else None
         self._facts = voting_facts(
             checkpoint_sha256=sha256,
             scheme=self._spec,
@@ -109,12 +104,43 @@ class Certification:
             seed=config["seed"],
             settings=self._settings,
             device=device_kind(),
+            rule=self._rule,
         )
         self._fingerprint = fingerprint(self._facts)
         self._earlier = self._same_run_or_none()
 
     def _say(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False)
+
+    def _stopping_rule(self) -> StoppingRule:
+        """The target of sequential voting.
+
+        Raises:
+            ConfigError: For a budget of an unknown modality or that is no count.
+        """
+        settings, config = self._settings, self._config
+        assert settings.block is not None
+        names = [modality.name for modality in self._scheme.modalities]
+        budgets, _ = budgets_from({"budgets": [settings.budget]}, names)
+        statistics = dict(config["statistics"].get("closed_evalues") or {})
+        metric: Any = "certified_accuracy"
+        level: Any = 1.0  # one sample is certified or not
+        if self._dataset.task == "segmentation":
+            target = config["target"] or {}
+            metric, level = target.get("metric"), target.get("level")
+            statistics["family"] = "sample"
+            if metric is None or level is None:
+                raise ConfigError("voting=sequential needs target.metric and target.level.")
+        every = settings.look_every or settings.block
+        return StoppingRule(
+            budget=budgets[0],
+            kinds=self._kinds,
+            metric=metric,
+            level=float(level),
+            alpha=config["alpha"],
+            statistics=statistics,
+            every=-(-every // settings.block) * settings.block,
+        )
 
     def _all_sub_samples(self, limit: int) -> dict[str, dict[str, int]]:
         """How many sub-samples each sample has; sets the hash of their enumeration."""
@@ -173,6 +199,8 @@ class Certification:
 
     def _out_of_reach(self) -> list[str]:
         """What the grid asks and unanimous votes could not certify."""
+        if self._settings.mode != "fixed":
+            return []
         target = self._first.get("target")
         elements = len(self._dataset.ids) if target is None or target.ndim == 0 else target.numel()
         return warnings_for(
@@ -251,6 +279,7 @@ class Certification:
             self._config["seed"],
             self._votes,
             self._fingerprint,
+            self._rule,
         )
         if not show:
             vote(ballot, lambda event: None)
@@ -262,6 +291,12 @@ class Certification:
     def evaluate(self) -> dict[str, Any]:
         """Certificates, metrics and maps of the votes; printed, and the content of metrics.json."""
         votes = VotesFolders([self._votes])
+        if self._settings.mode == "sequential":
+            used, most = sum(s.draws for s in votes), self._settings.draws * len(votes)
+            self._say(
+                f"The votes stopped after {used} of at most {most} draws: "
+                f"{100 * (most - used) // most} % saved."
+            )
         metrics = evaluate(
             votes,
             votes.meta,

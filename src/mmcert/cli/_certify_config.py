@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmcert.errors import ConfigError
+from mmcert.errors import ConfigError, UnsoundError
 
 #: Sections that belong to the checkpoint: other ones would be another base model.
 BELONG_TO_THE_CHECKPOINT = ("model", "encoding")
@@ -42,6 +42,7 @@ def merged_config(stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[s
 
     Raises:
         ConfigError: Where ``model`` or ``encoding`` is given, or a section is nowhere.
+        UnsoundError: For statistics that the mode of voting does not allow.
     """
     for section in BELONG_TO_THE_CHECKPOINT:
         if given.get(section):
@@ -52,7 +53,6 @@ def merged_config(stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[s
         "encoding": copy.deepcopy(stored.get("encoding")),
         "scheme": _scheme(stored.get("scheme") or {}, given.get("scheme") or {}),
         "threat": _threat(stored.get("threat") or {}, given.get("threat") or {}),
-        "statistics": copy.deepcopy(given.get("statistics") or stored.get("statistics") or {}),
         "voting": {**(stored.get("voting") or {}), **_set_values(given.get("voting") or {})},
         "alpha": _first(given.get("alpha"), stored.get("alpha")),
         "claims": given.get("claims"),
@@ -61,6 +61,11 @@ def merged_config(stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[s
         "seed": _first(given.get("seed"), stored.get("seed"), 0),
         "data_seed": _first(stored.get("seed"), 0),
     }
+    config["statistics"] = _statistics(
+        config["voting"].get("mode") or "fixed",
+        stored.get("statistics") or {},
+        given.get("statistics") or {},
+    )
     for key in ("model", "encoding", "alpha"):
         if config[key] in (None, {}):
             raise ConfigError(
@@ -112,3 +117,26 @@ def _threat(stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
     if given.get("grid") is not None or given.get("budgets") is not None:
         merged["grid"], merged["budgets"] = given.get("grid"), given.get("budgets")
     return merged
+
+
+def _statistics(mode: str, stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Statistics for a fixed number of draws, for votes that decide it, or none at all.
+
+    Those of the checkpoint that a mode does not allow are left out; those given are refused.
+    """
+    allowed = {"sequential": {"closed_evalues"}, "exhaustive": set()}.get(mode)
+    if allowed is None:
+        return copy.deepcopy(dict(given or stored))
+    refused = sorted(set(given) - allowed)
+    if refused and mode == "sequential":
+        raise UnsoundError(
+            f"voting=sequential lets the votes decide how many they are, so statistics for a fixed "
+            f"number of draws ({', '.join(refused)}) would not hold; use closed_evalues."
+        )
+    if refused:
+        raise UnsoundError(
+            f"voting=exhaustive estimates nothing, so statistics ({', '.join(refused)}) have "
+            f"nothing to test; leave them away."
+        )
+    chosen = {name: copy.deepcopy((given or stored).get(name)) for name in allowed}
+    return {name: settings or {} for name, settings in chosen.items()}

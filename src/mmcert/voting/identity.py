@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmcert.voting.settings import SchemeSpec, VotingSettings
+from mmcert.voting.settings import SchemeSpec, StoppingRule, VotingSettings
 
 
 def voting_facts(
@@ -19,6 +19,7 @@ def voting_facts(
     seed: int,
     settings: VotingSettings,
     device: str,
+    rule: StoppingRule | None = None,
 ) -> dict[str, Any]:
     """Everything that a vote depends on, as plain data for ``records.run.fingerprint``.
 
@@ -33,9 +34,10 @@ def voting_facts(
         seed: Of the draws.
         settings: Draws, block, precision, layout, threads; the block is a number here.
         device: Kind of device, e.g. ``cpu``; another rounds otherwise.
+        rule: When a sample had enough draws (sequential voting).
     """
     digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()
-    return {
+    facts = {
         "checkpoint_sha256": checkpoint_sha256,
         "scheme": scheme.plain(),
         "encoding": dict(encoding),
@@ -51,6 +53,9 @@ def voting_facts(
         "threads": settings.threads,
         "device": device,
     }
+    if rule is not None:
+        facts["stopping_rule"] = rule.plain()
+    return facts
 
 
 def differences(

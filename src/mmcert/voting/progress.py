@@ -44,6 +44,7 @@ def cost_line(
     left: int,
     processes: int,
     block: int,
+    at_most: bool = False,
 ) -> str:
     """The preview of the cost, from one measured block.
 
@@ -55,6 +56,7 @@ def cost_line(
         left: Draws that are not on disk yet.
         processes: That share them.
         block: Draws per forward pass.
+        at_most: Whether samples may stop early.
 
     >>> cost_line(58, 1000, 58000, .6, 58000, 1, 4)
     '58 x 1000 draws at 0.60 s: 9.7 h (measured on one block of 4)'
@@ -66,11 +68,13 @@ def cost_line(
     if processes > 1:
         text += f", {processes} processes"
     time_needed = duration(left * seconds_per_draw / processes)
+    if at_most:
+        time_needed = f"at most {time_needed}"
     return f"{text}: {time_needed} (measured on one block of {block})"
 
 
 class VotingProgress:
-    """Shows the events of the voting processes: ``cost`` once, then ``draws``.
+    """Shows the events of the voting processes: ``cost`` once, then ``draws`` and ``saved`` ones.
 
     A bar in a terminal; a line every minute in a log file.
     """
@@ -118,6 +122,10 @@ class VotingProgress:
         elif kind == "draws":
             self._done += values["draws"]
             self._show()
+        elif kind == "saved":
+            self._total -= values["draws"]
+            if self._task is not None:
+                self._progress.update(self._task, total=self._total)
 
     def _show(self) -> None:
         now = time.monotonic()

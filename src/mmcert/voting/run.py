@@ -3,62 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import torch
 from lightning_fabric import Fabric
 
-from mmcert.errors import DataError
 from mmcert.records.votes import read_meta
-from mmcert.voting.draws import make_sampler
+from mmcert.voting.ballot import Ballot, device_name, make_voter
 from mmcert.voting.lock import only_one
 from mmcert.voting.loop import Voter, vote_units
-from mmcert.voting.plan import STREAMS, Unit, plan_units, share
+from mmcert.voting.plan import Unit, plan_units, share
 from mmcert.voting.processes import Report, run_processes, started_outside
 from mmcert.voting.progress import Batched
-from mmcert.voting.protocol import BaseModel, VotingDataset
-from mmcert.voting.settings import SchemeSpec, VotingSettings
+from mmcert.voting.sequential import SequentialVoting
 from mmcert.voting.store import PARTIAL, VoteStore
-
-#: Makes data set and base model (on the CPU) in each process; a picklable function.
-Build = Callable[[Mapping[str, Any]], tuple[VotingDataset, BaseModel]]
-
-
-@dataclass(frozen=True)
-class Ballot:
-    """What each voting process needs, as plain data: spawned processes get it by pickle.
-
-    Args:
-        build: Makes the data set and the base model from ``config``.
-        config: Plain data.
-        ids: The samples; the data set must have exactly these, in this order.
-        scheme: What a draw retains.
-        settings: How to vote; the block is a number.
-        draws: Per sample its draws per stream (numbers differ where all sub-samples vote).
-        seed: Of the draws.
-        folder: The ``votes`` folder, with its ``meta.json``.
-        fingerprint: Of the run.
-    """
-
-    build: Build
-    config: Mapping[str, Any]
-    ids: tuple[str, ...]
-    scheme: SchemeSpec
-    settings: VotingSettings
-    draws: Mapping[str, Mapping[str, int]]
-    seed: int
-    folder: Path
-    fingerprint: str
-
-
-def draws_of_all(ids: Iterable[str], settings: VotingSettings) -> dict[str, dict[str, int]]:
-    """The same number of random draws for every sample."""
-    per_stream = dict(zip(STREAMS, (settings.draws, settings.selection_draws), strict=True))
-    return {sample_id: dict(per_stream) for sample_id in ids}
 
 
 @dataclass(frozen=True)
@@ -87,12 +46,14 @@ def vote(ballot: Ballot, report: Report) -> Turnout:
     # Processes that were started outside see each other through the process group.
     held = nullcontext() if started_outside() else only_one(ballot.folder / PARTIAL)
     with held:
-        turnout = run_processes(_FixedVoting(ballot), ballot.settings, report)
+        sequential = ballot.settings.mode == "sequential"
+        work = SequentialVoting(ballot) if sequential else _PlannedVoting(ballot)
+        turnout = run_processes(work, ballot.settings, report)
     return Turnout(**turnout)
 
 
-class _FixedVoting:
-    """``N`` draws per sample, as one process of several sees it."""
+class _PlannedVoting:
+    """A number of draws per sample that no vote changes, as one process of several sees it."""
 
     def __init__(self, ballot: Ballot) -> None:
         self._ballot = ballot
@@ -100,7 +61,7 @@ class _FixedVoting:
     def __call__(self, fabric: Fabric, report: Report) -> dict[str, Any]:
         """The fields of a :class:`Turnout` (Fabric hands plain data back, no frozen dataclass)."""
         ballot = self._ballot
-        dataset, voter = make_voter(ballot, fabric)
+        voter = make_voter(ballot, fabric)
         meta = read_meta(ballot.folder)
         store = VoteStore(ballot.folder, meta, ballot.fingerprint, ballot.draws)
         # One process plans for all: by the time another looked, the folder would have changed.
@@ -113,7 +74,7 @@ class _FixedVoting:
         progress.flush()
         fabric.barrier()
         if fabric.is_global_zero:
-            self._merge_left_over(dataset, voter, store)
+            self._merge_left_over(voter, store)
         return {
             "draws": sum(unit.draws for unit in units),
             "seconds": time.monotonic() - began,
@@ -151,44 +112,10 @@ class _FixedVoting:
             length = min(length, -(-left // (4 * world)))
         return units(max(block, length))
 
-    def _merge_left_over(self, dataset: VotingDataset, voter: Voter, store: VoteStore) -> None:
+    def _merge_left_over(self, voter: Voter, store: VoteStore) -> None:
         """Merge samples whose last two segments were written at the same moment."""
         for index, sample_id in enumerate(self._ballot.ids):
             if store.segments(sample_id):
                 sample, scheme = voter.load(index)
                 store.merge(sample_id, sample.get("target"), scheme)
         store.remove_partial()
-
-
-def make_voter(ballot: Ballot, fabric: Fabric) -> tuple[VotingDataset, Voter]:
-    """The data set and the voter of one process, on its device.
-
-    Raises:
-        DataError: Where the data set has other samples than the ballot.
-    """
-    dataset, model = ballot.build(ballot.config)
-    if tuple(dataset.ids) != ballot.ids:
-        raise DataError("the data set changed while the voting processes started; run it again.")
-    settings = ballot.settings
-    if isinstance(model, torch.nn.Module):
-        model.eval().requires_grad_(False).to(fabric.device)
-        if settings.channels_last:
-            model.to(memory_format=torch.channels_last)
-    assert settings.block is not None
-    voter = Voter(
-        dataset,
-        model,
-        ballot.scheme,
-        sampler=make_sampler(settings.mode, ballot.seed),
-        block=settings.block,
-        device=fabric.device,
-        autocast=fabric.autocast,
-    )
-    return dataset, voter
-
-
-def device_name(device: torch.device) -> str:
-    """What votes: the name of the GPU, or the instruction set of the CPU."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"cpu ({torch.backends.cpu.get_cpu_capability()})"

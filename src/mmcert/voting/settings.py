@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from mmcert.errors import ConfigError, DataError
@@ -31,6 +31,8 @@ class VotingSettings:
         segment_seconds: A long sample is voted in segments of about this time; a killed run loses
             at most one segment per process.
         mode: ``fixed``, ``sequential`` or ``exhaustive``.
+        budget: Target budget of ``sequential``, per modality.
+        look_every: Draws between two looks at the votes of ``sequential``; null is one block.
         limit: Largest number of sub-samples that ``exhaustive`` enumerates.
 
     Raises:
@@ -46,12 +48,14 @@ class VotingSettings:
     channels_last: bool = False
     segment_seconds: float = 20.0
     mode: str = "fixed"
+    budget: Mapping[str, int] | None = None
+    look_every: int | None = None
     limit: int = 1_000_000
 
     def __post_init__(self) -> None:
         for key, least in (("draws", 1), ("selection_draws", 0), ("threads", 1), ("limit", 1)):
             _check_integer(key, getattr(self, key), least)
-        for key in ("block", "processes"):
+        for key in ("block", "processes", "look_every"):
             if getattr(self, key) is not None:
                 _check_integer(key, getattr(self, key), 1)
         if self.precision not in PRECISIONS:
@@ -60,6 +64,11 @@ class VotingSettings:
             )
         if self.mode not in MODES:
             raise ConfigError(f"voting.mode must be one of {', '.join(MODES)}, not {self.mode!r}.")
+        if self.mode == "sequential" and not self.budget:
+            raise ConfigError(
+                "voting=sequential needs a target: set voting.budget, e.g. {rgb: 5, depth: 10}; "
+                "target.metric and target.level say what must be certified there."
+            )
         if not self.segment_seconds > 0:
             raise ConfigError(f"voting.segment_seconds must be above 0, not {self.segment_seconds}")
 
@@ -78,6 +87,33 @@ class VotingSettings:
         if "draws" not in given:
             raise ConfigError("voting.draws (N, Monte Carlo draws per sample) is not set.")
         return cls(**given)
+
+
+@dataclass(frozen=True)
+class StoppingRule:
+    """When sequential voting ends for a sample: its target is reached, or out of reach.
+
+    Args:
+        budget: The target budget, per modality.
+        kinds: Threat kind per modality.
+        metric: What must be certified there, e.g. ``certified_f_score`` of the sample.
+        level: How much of it.
+        alpha: Failure probability of the certificates.
+        statistics: Settings of ``closed_evalues``.
+        every: Draws between two looks at the votes, whole blocks.
+    """
+
+    budget: Mapping[str, int]
+    kinds: Mapping[str, str]
+    metric: str
+    level: float
+    alpha: float
+    statistics: Mapping[str, Any]
+    every: int
+
+    def plain(self) -> dict[str, Any]:
+        """What it is, as plain data (for the fingerprint: it decides how many votes there are)."""
+        return asdict(self)
 
 
 def _check_integer(key: str, value: Any, least: int) -> None:

@@ -75,13 +75,22 @@ class VoteStore:
         counts: Mapping[str, np.ndarray],
         target: Any,
         scheme: Scheme,
+        draws: int | None = None,
     ) -> None:
-        """Write a finished sample and remove its segments."""
+        """Write a finished sample and remove its segments.
+
+        Args:
+            sample_id: Its id.
+            counts: Per stream.
+            target: True labels, or None.
+            scheme: With its ``n`` and ``k``.
+            draws: Test draws counted, where they are fewer than planned (sequential voting).
+        """
         votes = SampleVotes(
             id=sample_id,
             counts=counts[STREAMS[0]],
             target=None if target is None else np.asarray(target),
-            draws=self._draws[sample_id][STREAMS[0]],
+            draws=self._draws[sample_id][STREAMS[0]] if draws is None else draws,
             scheme=scheme,
             selection_counts=counts.get(STREAMS[1]),
             selection_draws=self._draws[sample_id].get(STREAMS[1]),
@@ -100,15 +109,24 @@ class VoteStore:
         cover = exact_cover(self._draws[sample_id], self.segments(sample_id))
         if cover is None:
             return False
-        counts: dict[str, np.ndarray] = {}
-        for segment in cover:
-            try:
-                part = self._read(sample_id, segment)
-            except FileNotFoundError:  # the other process was first, and has removed it
-                return True
-            counts[segment.stream] = counts.get(segment.stream, 0) + part
+        try:
+            counts = self.read_segments(sample_id, cover)
+        except FileNotFoundError:  # the other process was first, and has removed them
+            return True
         self.write_sample(sample_id, counts, target, scheme)
         return True
+
+    def read_segments(self, sample_id: str, segments: Iterable[Segment]) -> dict[str, np.ndarray]:
+        """The counts of some segments per stream, int64, added up.
+
+        Raises:
+            RecordError: Naming a segment that cannot be read, or that another run wrote.
+        """
+        counts: dict[str, np.ndarray] = {}
+        for segment in segments:
+            part = self._read(sample_id, segment)
+            counts[segment.stream] = counts.get(segment.stream, 0) + part
+        return counts
 
     def remove_partial(self) -> None:
         """Remove ``.partial/`` once nothing is left in it."""
