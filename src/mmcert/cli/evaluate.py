@@ -12,6 +12,8 @@ from mmcert.cli._app import run_app
 from mmcert.errors import ConfigError, RecordError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from mmcert.records.folders import VotesFolders
     from mmcert.records.run import RunDescription
 
@@ -47,7 +49,11 @@ def evaluate_votes(config: dict[str, Any], run_dir: Path) -> dict[str, Any]:
 
     refuse_foreign(run_dir)
     began = time.perf_counter()
-    folders = find_votes(config["votes"])
+    public = public_file(config["votes"])
+    if public is not None:
+        folders: tuple[Path, ...] = (import_public(public, config, run_dir, console),)
+    else:
+        folders = find_votes(config["votes"])
     votes = VotesFolders(folders)
     source = source_run(folders)
     check_untouched(votes, source)
@@ -73,6 +79,38 @@ def evaluate_votes(config: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     write_description(run_dir, settings, votes, source, time.perf_counter() - began)
     print_summary(console, run_dir)
     return metrics
+
+
+def public_file(votes: Any) -> Path | None:
+    """The votes file of the public MMCert code (``*.pth``) that ``votes=`` names, or None."""
+    named = votes[0] if isinstance(votes, list) and len(votes) == 1 else votes
+    return Path(named) if isinstance(named, str) and named.endswith(".pth") else None
+
+
+def import_public(path: Path, config: Mapping[str, Any], run_dir: Path, console: Console) -> Path:
+    """Count the votes of the public code into ``run_dir/votes``; needs torch.
+
+    Raises:
+        RecordError: For a file of another layout.
+        ConfigError: Where ``scheme.name`` and ``scheme.k`` do not say what was retained.
+    """
+    from rich.progress import Progress
+
+    from mmcert.voting.public_votes import WHAT_DIFFERS, import_public_votes
+
+    scheme = config.get("scheme") or {}
+    with Progress(console=console) as progress:
+        task = progress.add_task(f"counting {path.name}", total=None)
+        import_public_votes(
+            path,
+            run_dir / "votes",
+            scheme=scheme.get("name") or "mmcert",
+            k=scheme.get("k") or {},
+            classes=config.get("classes") or 2,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    console.print(WHAT_DIFFERS, highlight=False)
+    return run_dir / "votes"
 
 
 @dataclasses.dataclass(frozen=True)
