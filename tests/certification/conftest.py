@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+
+from mmcert.records.meta import VotesMeta
+from mmcert.records.votes import SampleVotes, write_meta, write_sample
+from mmcert.theory.schemes import make_scheme
+
+N_ELEMENTS = {"rgb": 200, "depth": 200}
+K = {"rgb": 12, "depth": 3}
+ELEMENTS = {"rgb": "pixel (all channels)", "depth": "pixel"}
+
+
+class Votes(list):
+    """Samples in memory with their meta, and a way to put them on disk."""
+
+    def __init__(self, samples, meta):
+        super().__init__(samples)
+        self.meta = meta
+
+    def write(self, folder):
+        write_meta(folder, self.meta)
+        for sample in self:
+            write_sample(folder, sample, self.meta)
+        return folder
+
+
+@pytest.fixture(scope="session")
+def make_scheme_of():
+    def make(name="mmcert", n=None, k=None):
+        return make_scheme(name, n or N_ELEMENTS, k=k or K, elements=ELEMENTS)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_votes(make_scheme_of):
+    """Votes from hand-written counts: a list of samples, each counts and optionally a target."""
+
+    def make(task, samples, *, classes=2, schemes=None, selection=None, **options):
+        made = []
+        for index, (counts, target) in enumerate(samples):
+            counts = np.asarray(counts)
+            chosen = None if selection is None else np.asarray(selection[index])
+            made.append(
+                SampleVotes(
+                    id=f"s{index}",
+                    counts=counts,
+                    target=None if target is None else np.asarray(target),
+                    draws=int(counts.sum(axis=0).flat[0]),
+                    scheme=make_scheme_of() if schemes is None else schemes[index],
+                    selection_counts=chosen,
+                    selection_draws=None if chosen is None else int(chosen.sum(axis=0).flat[0]),
+                )
+            )
+        modalities = made[0].scheme.modalities
+        meta = VotesMeta(task, made[0].scheme.name, modalities, made[0].draws, classes, **options)
+        return Votes(made, meta)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def random_votes(make_votes):
+    """Random votes of a fairly good base model."""
+
+    def make(
+        task, samples=4, classes=2, draws=60, shape=(6, 7), seed=0, unlabelled=True, **options
+    ):
+        rng = np.random.default_rng(seed)
+        made, chosen = [], []
+        for _ in range(samples):
+            size = shape if task == "segmentation" else ()
+            target = rng.integers(0, classes, size)
+            p = np.where(rng.random(size) < 0.7, 1 - rng.exponential(0.02, size), rng.random(size))
+            p = np.clip(p, 0, 1)
+            probabilities = np.where(
+                np.arange(classes) == np.asarray(target)[..., None],
+                p[..., None],
+                (1 - p[..., None]) / (classes - 1),
+            )
+            counts = np.moveaxis(rng.multinomial(draws, probabilities), -1, 0)
+            chosen.append(np.moveaxis(rng.multinomial(9, probabilities), -1, 0))
+            if unlabelled and task == "segmentation":
+                target = np.where(rng.random(size) < 0.15, 255, target)
+            made.append((counts, target))
+        if options.pop("select", False):
+            options["selection"] = chosen
+        return make_votes(task, made, classes=classes, **options)
+
+    return make

@@ -1,0 +1,225 @@
+"""``mmcert-evaluate``: the settings of the run, the command line over them, and its own run_dir."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+
+from mmcert.cli.evaluate import evaluate_votes
+from mmcert.errors import ConfigError, RecordError, UnsoundError
+from mmcert.records.meta import VotesMeta
+from mmcert.records.metrics_file import read_metrics
+from mmcert.records.run import RunDescription, read_run, write_run
+from mmcert.records.votes import SampleVotes, votes_sha256, write_meta, write_sample
+from mmcert.theory.modality import Modality
+from mmcert.theory.schemes import SCHEMES
+
+CONFIG = {
+    "alpha": 0.01,
+    "threat": {"kind": "modification", "grid": {"rgb": [0, 3]}, "budgets": None},
+    "statistics": {"bonferroni": {}},
+    "encoding": {"name": "retained_indicator"},
+    "scheme": {"name": "mmcert", "k": {"rgb": 12}, "ratio": None},
+}
+NOTHING = {
+    "alpha": None,
+    "threat": {"kind": None, "grid": None, "budgets": None},
+    "statistics": {},
+    "claims": None,
+    "maps": {"budget": None, "statistics": None},
+    "target": {"metric": "certified_f_score", "level": 0.8},
+}
+
+
+@pytest.fixture
+def run_of_votes(tmp_path):
+    """A run directory as mmcert-certify leaves it, without its certificates."""
+    run = tmp_path / "run"
+    modalities = (Modality("rgb", 200, 12, "pixel"),)
+    meta = VotesMeta("segmentation", "mmcert", modalities, draws=100, classes=2)
+    write_meta(run / "votes", meta)
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        target = rng.integers(0, 2, (5, 6))
+        right = rng.binomial(100, 0.97, (5, 6))
+        counts = np.where(
+            target == 1, np.stack([100 - right, right]), np.stack([right, 100 - right])
+        )
+        sample = SampleVotes(name, counts, target, 100, SCHEMES["mmcert"](modalities))
+        write_sample(run / "votes", sample, meta)
+    hashes = {name: votes_sha256(run / "votes", name) for name in ("a", "b")}
+    write_run(
+        run,
+        RunDescription(
+            "certify",
+            "segmentation",
+            "mmcert",
+            {"rgb": "pixel"},
+            precision="32-true",
+            checkpoint_sha256="c0ffee",
+            votes_sha256=hashes,
+        ),
+    )
+    (run / "config.yaml").write_text(yaml.safe_dump(CONFIG))
+    return run
+
+
+def evaluate(run, out, **changes):
+    return evaluate_votes({**NOTHING, "votes": str(run), **changes}, out)
+
+
+def test_settings_come_from_the_run_of_the_votes(run_of_votes, tmp_path):
+    out = tmp_path / "out"
+    document = evaluate(run_of_votes, out)
+    assert {one["statistics"] for one in document["results"]} == {"bonferroni"}
+    assert {one["alpha"] for one in document["results"]} == {0.01}
+    assert [point["budget"] for point in document["results"][0]["grid"]] == [{"rgb": 0}, {"rgb": 3}]
+    assert read_metrics(out / "metrics.json") == json.loads(json.dumps(document))
+    run = read_run(out)
+    assert (run.command, run.checkpoint_sha256, run.precision) == ("evaluate", "c0ffee", "32-true")
+    assert run.votes == (str(run_of_votes / "votes"),)
+    assert yaml.safe_load((out / "config.yaml").read_text())["alpha"] == 0.01
+
+
+def test_the_command_line_wins_over_the_run(run_of_votes, tmp_path):
+    document = evaluate(
+        run_of_votes,
+        tmp_path / "out",
+        alpha=0.002,
+        statistics={"holm": {}},
+        threat={"kind": None, "grid": None, "budgets": [{"rgb": 1}]},
+    )
+    (robust,) = (one for one in document["results"] if one["claim"] == "robust")
+    assert (robust["statistics"], robust["alpha"]) == ("holm", 0.002)
+    assert [point["budget"] for point in robust["grid"]] == [{"rgb": 1}]
+
+
+def test_a_bare_votes_folder_gets_an_automatic_grid(run_of_votes, tmp_path):
+    bare = (run_of_votes / "votes").rename(tmp_path / "handed_in")
+    document = evaluate(bare, tmp_path / "out")
+    assert {one["alpha"] for one in document["results"]} == {0.001}
+    assert {one["statistics"] for one in document["results"]} == {"holm", "closed_evalues"}
+    budgets = [point["budget"]["rgb"] for point in document["results"][0]["grid"]]
+    assert budgets[0] == 0
+    assert len(budgets) > 3
+
+
+def test_shards_give_what_the_whole_gives(run_of_votes, tmp_path):
+    whole = evaluate(run_of_votes, tmp_path / "whole", alpha=0.001)
+    shard = tmp_path / "shard"
+    meta = json.loads((run_of_votes / "votes" / "meta.json").read_text())
+    shard.mkdir()
+    (shard / "meta.json").write_text(json.dumps(meta))
+    (run_of_votes / "votes" / "b.npz").rename(shard / "b.npz")
+    parts = evaluate_votes(
+        {**NOTHING, "votes": [str(run_of_votes), str(shard)], "alpha": 0.001}, tmp_path / "parts"
+    )
+    assert parts == whole
+
+
+def test_the_run_of_another_command_is_not_overwritten(run_of_votes):
+    before = (run_of_votes / "run.json").read_bytes()
+    with pytest.raises(ConfigError, match="choose another run_dir"):
+        evaluate(run_of_votes, run_of_votes)
+    assert (run_of_votes / "run.json").read_bytes() == before
+
+
+def test_votes_changed_after_the_run_are_refused(run_of_votes, tmp_path):
+    path = run_of_votes / "votes" / "a.npz"
+    with np.load(path) as arrays:
+        content = {name: arrays[name] for name in arrays.files}
+    content["counts"] = content["counts"][::-1]
+    np.savez(path, **content)
+    with pytest.raises(RecordError, match=r"a\.npz.*SHA-256"):
+        evaluate(run_of_votes, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_threat_that_the_encoding_does_not_allow_is_refused(run_of_votes, tmp_path):
+    with pytest.raises(UnsoundError, match="position"):
+        evaluate(
+            run_of_votes,
+            tmp_path / "out",
+            threat={"kind": "deletion", "grid": None, "budgets": None},
+        )
+
+
+def test_votes_of_unknown_encoding_get_a_word_of_warning(run_of_votes, tmp_path, capsys):
+    (run_of_votes / "config.yaml").unlink()
+    evaluate(
+        run_of_votes, tmp_path / "out", threat={"kind": "deletion", "grid": None, "budgets": None}
+    )
+    assert "do not say how the base model saw its input" in " ".join(
+        capsys.readouterr().out.split()
+    )
+
+
+def test_a_run_of_another_schema_is_refused(run_of_votes, tmp_path):
+    path = run_of_votes / "run.json"
+    path.write_text(path.read_text().replace('"schema": 1', '"schema": 7'))
+    with pytest.raises(RecordError, match="schema 7"):
+        evaluate(run_of_votes, tmp_path / "out")
+
+
+def test_alpha_must_be_a_number(run_of_votes, tmp_path):
+    with pytest.raises(ConfigError, match="alpha"):
+        evaluate(run_of_votes, tmp_path / "out", alpha="small")
+
+
+def command(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "mmcert.cli.evaluate", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.smoke
+def test_the_command_certifies_votes_and_sweeps(run_of_votes, tmp_path):
+    done = command(
+        f"votes={run_of_votes}",
+        "run_dir=single",
+        "statistics=[holm,closed_evalues]",
+        "threat=modification",
+        "maps=false",
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Everything is in" in done.stdout.replace("\n", " ")
+    document = read_metrics(tmp_path / "single" / "metrics.json")
+    assert {one["statistics"] for one in document["results"]} == {"holm", "closed_evalues"}
+    swept = command(
+        "-m", f"votes={run_of_votes}", "run_dir=sweep", "alpha=0.01,0.001", cwd=tmp_path
+    )
+    assert swept.returncode == 0, swept.stderr
+    alphas = [
+        read_metrics(tmp_path / "sweep" / job / "metrics.json")["results"][0]["alpha"]
+        for job in ("0", "1")
+    ]
+    assert alphas == [0.01, 0.001]
+    failed = command(f"votes={tmp_path}/nowhere", "run_dir=failed", cwd=tmp_path)
+    assert failed.returncode != 0
+    assert "no votes here" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert not (tmp_path / "failed").exists()
+
+
+@pytest.mark.slow
+def test_every_statistics_option_and_threat_composes(run_of_votes, tmp_path):
+    options = "binomial,margin,bonferroni,holm,closed_evalues,published"
+    done = command(f"votes={run_of_votes}", "run_dir=all", f"statistics=[{options}]", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    document = read_metrics(tmp_path / "all" / "metrics.json")
+    assert {one["statistics"] for one in document["results"]} == set(options.split(","))
+    auto = command(f"votes={run_of_votes}", "run_dir=auto", "statistics=auto", cwd=tmp_path)
+    assert auto.returncode == 0, auto.stderr
+    refused = command(f"votes={run_of_votes}", "run_dir=edits", "threat=edits", cwd=tmp_path)
+    assert refused.returncode != 0
+    assert "retained_indicator" in refused.stderr
