@@ -18,6 +18,10 @@ ENCODINGS = {
     "zero": {"name": "zero"},
     "constant_mean": {"name": "constant_mean", "value": 0.4},
     "doubling": {"name": "doubling"},
+    "interpolation": {
+        "rgb": {"name": "interpolation"},
+        "depth": {"name": "interpolation", "inverse": True, "zero_is_missing": True},
+    },
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import logging
 import os
 import warnings
@@ -229,7 +230,10 @@ def build_logger(
     if name == "none":
         return None
     if name == "csv":
-        return pl_loggers.CSVLogger(save_dir=run_dir, name="", version="logs", **options)
+        # Lightning empties a folder of logs that it finds; each part of a training gets its own.
+        folders = ("logs" if part == 1 else f"logs_{part}" for part in itertools.count(1))
+        version = next(folder for folder in folders if not (run_dir / folder).exists())
+        return pl_loggers.CSVLogger(save_dir=run_dir, name="", version=version, **options)
     if name == "wandb":
         mode = options.pop("mode", "offline")
         if mode not in ("online", "offline"):

@@ -17,13 +17,17 @@ def job(config: dict[str, Any], run_dir: Path) -> float:
     """One training; the best validation score is what a search maximises."""
     from hydra.core.hydra_config import HydraConfig
 
-    from mmcert.cli._training import stored_config, train
+    from mmcert.cli._training import MAY_DIFFER, stored_config, train
 
     hydra = HydraConfig.get()
-    named = [override.split("=")[0].lstrip("+") for override in hydra.overrides.task]
-    if set(named) <= {"run_dir"}:
-        # Nothing but the run directory was named: go on with the configuration that it holds.
-        config = stored_config(run_dir) or config
+    named = {override.split("=")[0].lstrip("+") for override in hydra.overrides.task}
+    stored = stored_config(run_dir) if named <= {"run_dir", *MAY_DIFFER} else None
+    if stored is not None:
+        # Nothing that makes a training was named: go on with the one that the run directory holds.
+        for key in named & set(MAY_DIFFER):
+            section, name = key.split(".")
+            stored[section][name] = config[section][name]
+        config = stored
     return train(config, run_dir, multirun=hydra.mode is not None and hydra.mode.name == "MULTIRUN")
 
 

@@ -114,7 +114,8 @@ class RGBDFusion(BaseModel):
         self._encoding_names = {name: encoding[name]["name"] for name in (rgb, depth)}
         first, second, third, last = (int(width) for width in widths)
         # Values, how many there are, the two coordinates of the cell; how many were retained.
-        counted = self._encoding_names[depth] in ("retained_indicator", "doubling")
+        self._depth_is_inverse = bool(encoding[depth].get("inverse", False))
+        counted = self._encoding_names[depth] in ("retained_indicator", "doubling", "interpolation")
         self.stem_rgb = ConvBlock(3 + 1 + 2, first)
         self.stem_depth = ConvBlock(1 + 1 + 2 + counted, first)
         self.fuse = ConvBlock(first, first)
@@ -165,12 +166,17 @@ class RGBDFusion(BaseModel):
         return self._cells(encoded[:, :3], retained)
 
     def _depth_cells(self, encoded: Tensor) -> Tensor:
-        """Encoded depths in metres (R, c', H, W) to the channels of the depth stem (R, c, h, w)."""
-        metres = encoded[:, :1]
-        measured = metres > 0
-        inverse = torch.where(measured, NEAR / metres.clamp(min=NEAR / 4), 0.0)
+        """Encoded depths (R, c', H, W) to the channels of the depth stem (R, c, h, w)."""
+        values = encoded[:, :1]
+        measured = values > 0
+        if self._depth_is_inverse:
+            inverse = (values * NEAR).clamp(max=4.0)
+        else:
+            inverse = torch.where(measured, NEAR / values.clamp(min=NEAR / 4), 0.0)
         cells = self._cells(inverse, measured.to(encoded.dtype))
         retained = self._retained(self._depth, encoded, 1)
+        if self._encoding_names[self._depth] == "interpolation":  # the last channel is a distance
+            return torch.cat((cells, F.adaptive_avg_pool2d(encoded[:, -1:], self._grid)), 1)
         if retained is None:
             return cells
         # Retained pixels without a measurement tell of sky and gaps, so both are counted.
