@@ -30,7 +30,7 @@ NOTHING = {
     "statistics": {},
     "claims": None,
     "maps": {"budget": None, "statistics": None},
-    "target": {"metric": "certified_f_score", "level": 0.8},
+    "target": {"metric": None, "level": None},
 }
 
 
@@ -107,6 +107,15 @@ def test_a_bare_votes_folder_gets_an_automatic_grid(run_of_votes, tmp_path):
     assert len(budgets) > 3
 
 
+def test_the_maps_and_the_target_come_from_the_run_too(run_of_votes, tmp_path):
+    config = {**CONFIG, "maps": {"budget": {"rgb": 3}}, "target": {"level": 0.5}}
+    (run_of_votes / "config.yaml").write_text(yaml.safe_dump(config))
+    document = evaluate(run_of_votes, tmp_path / "out")
+    assert document["maps"]["budget"] == {"rgb": 3}
+    assert document["target"] == {"metric": "certified_f_score", "level": 0.5}
+    assert "maps" not in evaluate(run_of_votes, tmp_path / "none", maps=False)
+
+
 def test_shards_give_what_the_whole_gives(run_of_votes, tmp_path):
     whole = evaluate(run_of_votes, tmp_path / "whole", alpha=0.001)
     shard = tmp_path / "shard"
@@ -162,6 +171,15 @@ def test_a_run_of_another_schema_is_refused(run_of_votes, tmp_path):
     path.write_text(path.read_text().replace('"schema": 1', '"schema": 7'))
     with pytest.raises(RecordError, match="schema 7"):
         evaluate(run_of_votes, tmp_path / "out")
+
+
+def test_statistics_of_a_fixed_number_are_not_inherited_by_other_votes(run_of_votes, tmp_path):
+    path = run_of_votes / "votes" / "meta.json"
+    path.write_text(path.read_text().replace('"fixed"', '"sequential"'))
+    document = evaluate(run_of_votes, tmp_path / "out")
+    assert {one["statistics"] for one in document["results"]} == {"closed_evalues"}
+    with pytest.raises(UnsoundError, match="fixed"):
+        evaluate(run_of_votes, tmp_path / "other", statistics={"holm": {}})
 
 
 def test_alpha_must_be_a_number(run_of_votes, tmp_path):

@@ -37,7 +37,7 @@ from mmcert.records.votes import SampleVotes
 from mmcert.theory.attacks import Attack, ThreatKind
 from mmcert.theory.bounds import check_alpha
 from mmcert.theory.planning import warnings_for
-from mmcert.theory.schemes import Scheme
+from mmcert.theory.schemes import SCHEMES, Scheme
 from mmcert.theory.sequential import require_fixed
 
 Say = Callable[[str], None]
@@ -137,7 +137,7 @@ def assess(
     """
     goal = _target(target)
     schemes = list(dict.fromkeys(sample.scheme for sample in samples))
-    grid = _grid(budgets, kinds, meta, schemes[0], samples[0].draws, alpha, say)
+    grid = _grid(budgets, kinds, meta, alpha, say)
     _check_schemes(schemes, grid)
     claims = _claims(claims, samples)
     draws = _draws(meta, samples)
@@ -204,15 +204,17 @@ def _grid(
     budgets: Sequence[Mapping[str, int]] | None,
     kinds: Mapping[str, str] | str,
     meta: VotesMeta,
-    scheme: Scheme,
-    draws: int,
     alpha: float,
     say: Say | None,
 ) -> Grid:
-    if budgets is None:
-        number = None if meta.voting == "exhaustive" else draws
+    if budgets is None:  # by what the votes' description says, which no order of samples changes
         budgets, kinds = budgets_from(
-            {"kind": kinds}, meta.names, scheme=scheme, draws=number, alpha=alpha, say=say
+            {"kind": kinds},
+            meta.names,
+            scheme=SCHEMES[meta.scheme](meta.modalities),
+            draws=None if meta.voting == "exhaustive" else meta.draws,
+            alpha=alpha,
+            say=say,
         )
     return make_grid(budgets, kinds, meta.names)
 

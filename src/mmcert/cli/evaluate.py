@@ -37,7 +37,7 @@ def evaluate_votes(config: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     """
     from rich.console import Console
 
-    from mmcert.certification.evaluate import evaluate
+    from mmcert.certification.evaluate import TARGET, evaluate
     from mmcert.certification.threat import budgets_from
     from mmcert.cli._summary import print_summary
     from mmcert.records.folders import VotesFolders, find_votes
@@ -57,7 +57,7 @@ def evaluate_votes(config: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     votes = VotesFolders(folders)
     source = source_run(folders)
     check_untouched(votes, source)
-    settings = effective(config, source)
+    settings = effective(config, source, votes.meta.voting)
     budgets, kinds = None, settings["threat"].get("kind") or "modification"
     if settings["threat"].get("grid") is not None or settings["threat"].get("budgets") is not None:
         budgets, kinds = budgets_from(settings["threat"], votes.meta.names, say=say)
@@ -73,7 +73,7 @@ def evaluate_votes(config: dict[str, Any], run_dir: Path) -> dict[str, Any]:
             claims=settings["claims"],
             out=run_dir,
             maps=settings["maps"],
-            target=settings["target"],
+            target=settings["target"] or TARGET,
             say=say,
         )
     write_description(run_dir, settings, votes, source, time.perf_counter() - began)
@@ -205,31 +205,54 @@ def check_votes_allow(
     check_encoding(encodings, kinds, ratio)
 
 
-def effective(config: Mapping[str, Any], source: SourceRun | None) -> dict[str, Any]:
+def effective(
+    config: Mapping[str, Any], source: SourceRun | None, voting: str = "fixed"
+) -> dict[str, Any]:
     """The settings of this evaluation: the command line, else the run of the votes, else defaults.
 
     A grid given on the command line replaces the run's list of budgets, and the reverse.
+
+    Raises:
+        ConfigError: Where alpha is no number.
     """
     stored: Mapping[str, Any] = source.config if source is not None else {}
-    given = {key: value for key, value in (config.get("threat") or {}).items() if value is not None}
-    threat = {**(stored.get("threat") or {}), **given}
-    if "grid" in given or "budgets" in given:
-        threat["grid"], threat["budgets"] = given.get("grid"), given.get("budgets")
-    alpha = config.get("alpha")
-    if alpha is None:
-        alpha = stored.get("alpha")
-    alpha = DEFAULT_ALPHA if alpha is None else alpha
+    threat = _over(stored.get("threat"), config.get("threat"))
+    given = {
+        key for key in ("grid", "budgets") if (config.get("threat") or {}).get(key) is not None
+    }
+    if given:
+        threat |= dict.fromkeys({"grid", "budgets"} - given)
+    alpha = _first(config.get("alpha"), stored.get("alpha"), DEFAULT_ALPHA)
     if isinstance(alpha, bool) or not isinstance(alpha, int | float):
         raise ConfigError(f"alpha must be a number, not {alpha!r}.")
-    maps = config.get("maps")
+    statistics = config.get("statistics") or {}
+    if not statistics:
+        # A run that counts everything, or stops by its votes, has no use for the others.
+        usable = {"fixed": None, "sequential": {"closed_evalues"}, "exhaustive": set()}[voting]
+        kept = dict(stored.get("statistics") or {})
+        statistics = {name: kept[name] for name in kept if usable is None or name in usable}
+    maps, stored_maps = config.get("maps"), stored.get("maps")
+    if maps is not False:
+        maps = stored_maps if stored_maps is False else _over(stored_maps, maps)
     return {
         "alpha": float(alpha),
         "threat": threat,
-        "statistics": config.get("statistics") or stored.get("statistics") or {},
-        "claims": config.get("claims"),
-        "maps": True if maps is None else maps,
-        "target": config.get("target"),
+        "statistics": statistics,
+        "claims": _first(config.get("claims"), stored.get("claims")),
+        "maps": True if maps is None or maps == {} else maps,
+        "target": _over(stored.get("target"), config.get("target")) or None,
     }
+
+
+def _first(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)
+
+
+def _over(stored: Any, given: Any) -> dict[str, Any]:
+    """``stored`` with every key of ``given`` that is set."""
+    base = dict(stored) if isinstance(stored, Mapping) else {}
+    change = given if isinstance(given, Mapping) else {}
+    return {**base, **{key: value for key, value in change.items() if value is not None}}
 
 
 def refuse_foreign(run_dir: Path) -> None:
