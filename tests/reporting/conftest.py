@@ -56,6 +56,7 @@ def write_segmentation_run(
     elements=ELEMENTS,
     kinds="modification",
     data_seed=0,
+    labelled=True,
 ):
     n = dict.fromkeys(k, size[0] * size[1])
     made = make_scheme(scheme, n, k=k, elements=elements)
@@ -65,7 +66,8 @@ def write_segmentation_run(
     for index, sample_id in enumerate(ids):
         truth = road(size, shift=0.08 * ((index + data_seed) % 5 - 2))
         counts = segmentation_votes(truth, scheme, draws, rng)
-        samples.append(SampleVotes(sample_id, counts, truth, draws, made))
+        target = truth if labelled else None
+        samples.append(SampleVotes(sample_id, counts, target, draws, made))
     options = {name: {} for name in statistics}
     return _write(folder, samples, meta, grid, kinds, options, alpha, data_root, seed)
 

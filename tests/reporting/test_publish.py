@@ -51,7 +51,7 @@ def published(pair, tmp_path_factory):
 def test_every_figure_is_there_as_png_and_pdf_and_is_no_blank(published):
     _, out, _ = published
     names = {path.stem for path in (out / "figures").glob("*.png")}
-    assert {"certified_vs_budget", "heatmap_holm_per_sample", "sample"} <= names
+    assert {"certified_vs_budget", "heatmap_holm_per_sample", "sample", "claims"} <= names
     for name in names:
         pixels = np.asarray(Image.open(out / "figures" / f"{name}.png").convert("L"))
         assert min(pixels.shape) > 300
@@ -193,3 +193,25 @@ def test_two_reports_of_the_same_runs_are_the_same_bytes(tmp_path, segmentation_
     run = segmentation_run(tmp_path / "run", ids=("a", "b"), statistics=("holm",), grid=grid)
     texts = [publish(build_report([run]), tmp_path / n).read_bytes() for n in ("x", "y")]
     assert texts[0] == texts[1]
+
+
+def test_unlabelled_data_give_a_report_of_stable_claims(tmp_path, segmentation_run):
+    run = segmentation_run(tmp_path / "run", labelled=False, statistics=("holm",))
+    report = build_report([run])
+    assert report.metric == "stable_rate"
+    text = publish(report, tmp_path / "out").read_text()
+    assert "keeps the label it gives now" in text
+    assert "Certified F-score" not in text
+
+
+@pytest.mark.parametrize("names", [("rgb",), ("rgb", "depth", "lidar")])
+def test_any_number_of_modalities_can_be_reported(tmp_path, segmentation_run, names):
+    k = dict.fromkeys(names, 60)
+    grid = [dict.fromkeys(names, r) for r in range(4)]
+    run = segmentation_run(
+        tmp_path / "run", k=k, grid=grid, elements={}, statistics=("holm",), ids=("a",)
+    )
+    report = build_report([run])
+    publish(report, tmp_path / "out")
+    assert report.ray.direction == (1,) * len(names)
+    assert not list((tmp_path / "out" / "figures").glob("heatmap*"))

@@ -44,7 +44,7 @@ class Picture:
         png: Its bytes.
         caption: Below it.
         alt: What it shows, in words, for people who cannot see it.
-        section: Where it belongs: ``main``, ``sample``, or the key of a result.
+        section: Where it belongs: ``main``, ``sample``, ``claims``, or the key of a result.
     """
 
     name: str
@@ -100,6 +100,7 @@ def _context(report: Report, pictures: Sequence[Picture]) -> dict[str, Any]:
         "warnings": report.warnings,
         "ray": report.ray.text,
         "main_pictures": [p for p in pictures if p.section == "main"],
+        "claim_pictures": [p for p in pictures if p.section == "claims"],
         "sample_pictures": [p for p in pictures if p.section == "sample"],
         "runs": [_run_facts(run) for run in report.runs],
         "sections": [_section(report, key, pictures) for key in report.headline_keys],
@@ -182,7 +183,7 @@ def _section(report: Report, key: tuple[str, ...], pictures: Sequence[Picture]) 
         "title": result_title(result),
         "anchor": "result-" + "-".join("".join(c for c in part if c.isalnum()) for part in key),
         "guarantee": guarantee_sentences(result, report.runs[0]),
-        "facts": _result_facts(result),
+        "facts": _result_facts(result, report.runs[0].task),
         "pictures": [p for p in pictures if p.section == key],
         "explanations": [
             {"title": f"{c.reference.label} and {c.other.label}", "sentences": sentences}
@@ -200,8 +201,11 @@ def _section(report: Report, key: tuple[str, ...], pictures: Sequence[Picture]) 
     }
 
 
-def _result_facts(result: Result) -> list[tuple[str, str]]:
-    family = {"sample": "the elements of one sample", "dataset": "all elements of the data set"}
+def _result_facts(result: Result, task: str) -> list[tuple[str, str]]:
+    unit = "elements" if task == "segmentation" else "samples"
+    family = {"sample": f"the {unit} of one sample", "dataset": f"all {unit} of the data set"}
+    if task == "classification":
+        family["sample"] = "one decision"
     return [
         ("statistics", result.statistics),
         ("claim", result.claim),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mmcert.certification.grid import make_grid
 from mmcert.records.atomic import atomic_write
+from mmcert.reporting.figures.claims import claim_results, claims_figure
 from mmcert.reporting.figures.curves import headline_figure, metrics_figure
 from mmcert.reporting.figures.heatmap import find_plane, heatmap_figure
 from mmcert.reporting.figures.sample import sample_figure
@@ -16,7 +17,7 @@ from mmcert.reporting.map_at import telling_budget
 from mmcert.reporting.report import Report
 from mmcert.reporting.rounding import rounded_up
 from mmcert.reporting.sample_images import choose_sample, load_sample
-from mmcert.reporting.terminal import shown
+from mmcert.reporting.terminal import LESS_IS_BETTER, shown
 from mmcert.reporting.wording import metric_name, result_title
 
 
@@ -43,6 +44,7 @@ def publish(
         *_sample(report, figures, sample, map_budget),  # first: it can refuse what was asked for
         *_curves(report, figures),
         *_maps(report, figures),
+        *_claims(report, figures),
     ]
     index = out / "report" / "index.html"
     with atomic_write(index) as stream:
@@ -66,7 +68,8 @@ def _curves(report: Report, folder: Path) -> list[Picture]:
         )
     ]
     for key in keys:
-        metrics = report.metrics[key]
+        # One number for all budgets is no curve; the figure of the claims has it.
+        metrics = [metric for metric in report.metrics[key] if metric not in LESS_IS_BETTER]
         if len(metrics) < 2:
             continue
         result = runs[0].result(key)
@@ -143,6 +146,35 @@ def _maps(report: Report, folder: Path) -> list[Picture]:
             )
         )
     return pictures
+
+
+def _claims(report: Report, folder: Path) -> list[Picture]:
+    """Robust beside stable and deployed, under the main statistics."""
+    key = report.main
+    results = [claim_results(run, key) for run in report.runs]
+    if any(len(found) < 2 for found in results):
+        return []
+    result = report.runs[0].result(key)
+    assert result is not None
+    texts = []
+    for run, found in zip(report.runs, results, strict=True):
+        first = report.ray.budgets[0]
+        readings = ", ".join(
+            f"{claim} {shown(one.value(first, metric), metric)}"
+            for claim, one in found.items()
+            for metric in one.metrics[:1]
+        )
+        texts.append(f"{run.label} at r = {first[report.ray.axis]}: {readings}.")
+    return [
+        Picture(
+            "claims",
+            save(claims_figure(report.runs, key, report.ray), folder / "claims.png"),
+            f"The same votes read in three ways: {result_title(result)}. Robust and deployed need "
+            f"labels; stable and the abstained share do not.",
+            f"Line plots of the robust, stable and deployed share. {' '.join(texts)}",
+            "claims",
+        )
+    ]
 
 
 def _sample(

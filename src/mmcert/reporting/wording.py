@@ -23,12 +23,12 @@ METRICS = {
     "abstain_rate": "Abstain rate",
 }
 STATISTICS = {
-    "binomial": "binomial, label against the rest",
-    "margin": "margin, against every rival",
+    "binomial": "binomial",
+    "margin": "margin",
     "bonferroni": "Bonferroni",
     "holm": "Holm",
     "closed_evalues": "closed e-values",
-    "published": "the paper's two-sided bounds",
+    "published": "published bounds",
 }
 _CLAIMS = {
     "robust": "the ensemble keeps the true label",
@@ -135,7 +135,8 @@ def guarantee_sentences(result: Result, run: Run) -> list[str]:
             f"holds {tail}."
         )
     if result.over_budgets == "joint":
-        sentences.append("All budgets hold together, so a budget per sample may be quoted.")
+        quoted = "" if result.guarantee == "dataset" else ", so a sample's budgets may be quoted"
+        sentences.append(f"All budgets hold together{quoted}.")
     else:
         sentences.append(
             "It holds for each budget on its own, not for the curve as a whole, so no radius is "

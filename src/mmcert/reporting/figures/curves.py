@@ -81,7 +81,7 @@ def headline_figure(
 ) -> Figure:
     """The main metric along the ray: one panel per statistics option, one line per run."""
     with matplotlib.rc_context(look()):
-        columns = min(3, len(keys))
+        columns = 2 if len(keys) == 4 else min(3, len(keys))
         rows = -(-len(keys) // columns)
         figure = new_figure(max(4.6, 3.5 * columns), 3.1 * rows + 0.35)
         grid = figure.subplots(rows, columns, squeeze=False, sharey=True)

@@ -40,12 +40,13 @@ def sample_figure(pictures: SamplePictures) -> Figure:
             *(["rgb"] if pictures.rgb is not None else []),
             *(["depth"] if pictures.depth is not None else []),
             *(["truth"] if pictures.truth is not None else []),
-            *pictures.maps,
         ]
         height, width = pictures.maps[0].classes.shape
-        columns = 2 if width > 1.6 * height else min(4, len(panels))
-        if len(panels) == 1:
-            columns = 1
+        total = len(panels) + len(pictures.maps)
+        columns = min(2 if width > 1.6 * height else 4, total)
+        if columns == 2 and len(panels) % 2 and len(pictures.maps) > 1:
+            panels.append("legend")  # the maps begin a row, so that they lie side by side
+        panels += pictures.maps
         rows = -(-len(panels) // columns)
         panel_width = 4.6 if columns <= 2 else 2.6
         panel_height = panel_width * height / width + 0.35
@@ -55,7 +56,8 @@ def sample_figure(pictures: SamplePictures) -> Figure:
             _draw(panel, what, pictures, colours)
         for panel in axes:
             panel.set_axis_off()
-        _legend(figure, pictures, shown, colours)
+        place = axes[panels.index("legend")] if "legend" in panels else None
+        _legend(figure, place, pictures, shown, colours)
     return figure
 
 
@@ -120,8 +122,13 @@ def _coloured(classes: ByteArray, colours: Sequence[str]) -> ByteArray:
 
 
 def _legend(
-    figure: Figure, pictures: SamplePictures, shown: Sequence[int], colours: Sequence[str]
+    figure: Figure,
+    place: Axes | None,
+    pictures: SamplePictures,
+    shown: Sequence[int],
+    colours: Sequence[str],
 ) -> None:
+    """Below the figure, or in the ``place`` that the layout leaves free."""
     names = dict(enumerate(pictures.class_names))
     handles = [
         Patch(
@@ -144,4 +151,7 @@ def _legend(
     images = [m.classes for m in pictures.maps]
     if any((image == UNLABELLED).any() for image in images):
         handles.append(Patch(facecolor=_UNLABELLED, label="no label (not counted)"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)))
+    if place is not None:
+        place.legend(handles=handles, loc="center", ncols=1 if len(handles) < 6 else 2)
+    else:
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)))
