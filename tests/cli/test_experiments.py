@@ -12,6 +12,7 @@ from mmcert.cli._training import train
 from mmcert.reporting.rays import find_ray
 from mmcert.theory.attacks import Attack
 from mmcert.theory.schemes import make_scheme
+from mmcert.theory.splits import best_split
 
 AVMNIST = Path(mmcert.__file__).parents[3] / "shared" / "data" / "avmnist"
 PAIRS = {
@@ -60,6 +61,21 @@ def test_the_grid_shows_where_each_scheme_is_the_better_one(compose_train):
     }
     assert all(better[r, 2 * r] for r in range(2, 29, 2))
     assert not better[28, 0]
+
+
+def test_the_planner_chose_the_counts_of_the_road_experiments(compose_train):
+    config = compose_train("experiment=synthetic_roads_mmcert", "run_dir=unused")
+    chosen = best_split(
+        PAIRS["synthetic_roads"],
+        total=660,
+        ratio={"rgb": 1, "depth": 2},
+        floors={"depth": 66},  # a tenth of the total; the net reads little from fewer
+        N=config["voting"]["draws"],
+        alpha=config["alpha"],
+        P=96 * 320,
+        statistics="holm",
+    )
+    assert config["scheme"]["k"] == chosen
 
 
 @pytest.mark.parametrize("scheme", ["mmcert", "randomized_ablation"])
