@@ -142,6 +142,13 @@ def test_statistics_and_alpha_may_change_on_the_same_votes(run):
     assert votes_of(run_dir) == votes
 
 
+def test_another_precision_is_another_base_model(run):
+    run_dir = run("voting.precision=bf16-mixed")
+    assert read_run(run_dir).precision == "bf16-mixed"
+    with pytest.raises(RecordError, match="precision: 'bf16-mixed' there, '32-true' now"):
+        run()
+
+
 def test_selection_draws_are_other_draws_and_counted_apart(run):
     run_dir = run("voting.selection_draws=20")
     for sample in VotesFolders([run_dir / "votes"]):
@@ -321,6 +328,14 @@ def test_statistics_for_a_fixed_number_of_draws_are_refused_for_sequential_votes
         run("voting=sequential")
 
 
+def test_more_sub_samples_than_can_be_enumerated_are_refused(run):
+    with pytest.raises(ConfigError, match=r"sub-samples, more than voting\.limit"):
+        run("voting=exhaustive")
+    with pytest.raises(UnsoundError, match="holm"):
+        run("voting=exhaustive", "+statistics.holm={}")
+
+
+@pytest.mark.slow
 def test_all_sub_samples_are_counted_once_and_certified_without_doubt(run, checkpoint):
     run_dir = run("voting=exhaustive", "scheme.k={rgb: 1, depth: 0}", "data.max_samples=1")
     votes = VotesFolders([run_dir / "votes"])
@@ -330,8 +345,6 @@ def test_all_sub_samples_are_counted_once_and_certified_without_doubt(run, check
     assert sample.draws == 32 * 96
     metrics = json.loads((run_dir / "metrics.json").read_text())
     assert {result["draws"] for result in metrics["results"]} == {"exhaustive"}
-    with pytest.raises(ConfigError, match=r"sub-samples, more than voting\.limit"):
-        run("voting=exhaustive", into="other")
 
 
 @pytest.mark.slow

@@ -1,8 +1,10 @@
 """Voting in real processes: the same votes whoever counts them, whatever happens meanwhile."""
 
 import json
+import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -67,3 +69,22 @@ def test_an_error_in_one_of_two_processes_reaches_the_person_without_their_trace
     assert process.returncode != 0
     last = err.strip().splitlines()[-1]
     assert last.startswith("mmcert.errors.MmcertError: sample 's02', test draws")
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_stops_the_run_with_a_reason(tiny, tmp_path):
+    options = f'{{"draws": 4000, "processes": 2, {LONG}}}'
+    process = tiny.start(tmp_path, options)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob(".partial/*/[!.]*.npz")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    commands = {child: Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
+    workers = [int(child) for child, text in commands.items() if b"spawn_main" in text]
+    os.kill(workers[-1], signal.SIGKILL)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode != 0
+    last = err.strip().splitlines()[-1]
+    assert "a voting process died" in last
+    assert "SIGKILL" in last

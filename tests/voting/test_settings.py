@@ -69,7 +69,7 @@ def test_the_fingerprint_covers_what_votes_depend_on_and_not_the_processes():
         {"precision": "bf16-mixed"},
         {"channels_last": True},
         {"threads": 2},
-        {"mode": "sequential"},
+        {"mode": "exhaustive"},
     ):
         assert len(differences(same, facts(settings))) == 1
     for changed in (

@@ -84,6 +84,11 @@ class Voter:
                     self._state = self._model.prepare(sample)
                 subsets = self._sampler(scheme, sample_id, stream, draws, self._device)
                 return self._model.label(self._state, subsets)
+        except torch.cuda.OutOfMemoryError as error:
+            raise MmcertError(
+                f"sample '{sample_id}': {self._block} draws at a time do not fit into the memory "
+                f"of {self._device}; set a smaller voting.block (in another run_dir)."
+            ) from error
         except MmcertError as error:
             if sample_id in str(error):
                 raise

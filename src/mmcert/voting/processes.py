@@ -139,6 +139,11 @@ def _spawn(fabric: Fabric, task: _Task, processes: int, report: Report) -> Any:
             if pipes.failure is not None:
                 raise MmcertError(pipes.failure) from None
             raise
+        except torch.multiprocessing.ProcessExitedException as error:
+            raise MmcertError(
+                f"a voting process died ({error}), perhaps for lack of memory; what was finished "
+                f"is kept. Run the same line again, with fewer voting.processes if it repeats."
+            ) from None
         except KeyboardInterrupt:
             for child in active_children():  # what they finished is on disk; do not wait for more
                 if child.pid not in others:
