@@ -5,6 +5,7 @@ import numpy as np
 from mmcert.certification.evaluate import evaluate
 from mmcert.records.folders import VotesFolders
 from mmcert.records.maps import ABSTAINED
+from mmcert.records.run import RunDescription, write_run
 from mmcert.reporting.loading import load_runs
 from mmcert.reporting.map_at import map_at, telling_budget
 from mmcert.reporting.rays import find_ray
@@ -28,6 +29,15 @@ def test_the_map_made_for_the_report_is_the_map_that_evaluation_writes(tmp_path,
 
     written = np.asarray(Image.open(tmp_path / "maps" / f"{sample}.png"))
     assert (map_at(run, sample, (2, 4)) == written).all()
+
+
+def test_the_input_of_an_evaluation_is_found_through_the_votes_that_it_counted(tmp_path, pair):
+    votes = VotesFolders([pair[0] / "votes"])
+    evaluate(votes, votes.meta, budgets=[{"rgb": 1, "depth": 2}], out=tmp_path)
+    description = RunDescription("evaluate", "segmentation", "mmcert", {}, votes=(str(pair[0]),))
+    write_run(tmp_path, description)
+    (run,) = load_runs([tmp_path])
+    assert load_sample([run], run.ids[0], None).rgb is not None
 
 
 def test_a_larger_budget_never_certifies_more_of_a_map(pair):

@@ -81,7 +81,7 @@ def load_run(path: Path) -> Run:
         class_names=meta.class_names if meta else (),
         sizes_vary=sizes_vary,
         description=description,
-        config=_read_config(path / "config.yaml"),
+        config=_config(path, votes),
         votes=votes,
     )
 
@@ -146,6 +146,15 @@ def _truth(row: Certificate, labelled: bool) -> tuple[int, ...] | None:
         return None if row.target is None else (row.target,)
     sizes = tuple(sum(level) for level in row.hist)
     return sizes if labelled else (sum(sizes),)
+
+
+def _config(path: Path, votes: Sequence[Path]) -> dict[str, Any]:
+    """The run's configuration; the data section of the run that voted where it has none."""
+    config = _read_config(path / "config.yaml")
+    for folder in votes:
+        if not config.get("data"):
+            config["data"] = _read_config(folder.parent / "config.yaml").get("data")
+    return config
 
 
 def _read_config(path: Path) -> dict[str, Any]:
