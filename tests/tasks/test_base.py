@@ -5,6 +5,7 @@ import torch
 
 from mmcert.errors import ConfigError, DataError
 from mmcert.tasks.augmentation import ShuffleWithinClass, build_augmentations
+from mmcert.tasks.optimization import Optimization
 from mmcert.tasks.registry import build_task
 from mmcert.theory.schemes import make_scheme
 
@@ -198,3 +199,78 @@ def test_augmentations_keep_shapes_and_ranges():
     assert inputs["image"].min() >= 0
     assert inputs["image"].max() <= 1 + 1e-5
     assert inputs["rgb"].max() <= 1
+
+
+def test_the_camera_is_mirrored_with_its_picture():
+    chain = build_augmentations({"mirror": {"probability": 1.0}})
+    inputs = {"rgb": torch.rand(1, 3, 4, 6), "camera": torch.tensor([[7.0, 8.0, 2.0, 1.0]])}
+    mirrored, _ = chain(inputs, torch.zeros(1, 4, 6, dtype=torch.int64))
+    assert mirrored["camera"].tolist() == [[7.0, 8.0, 3.0, 1.0]]
+    chain = build_augmentations({"mirror": {"probability": 0.0}})
+    unturned, _ = chain(inputs, torch.zeros(1, 4, 6, dtype=torch.int64))
+    assert torch.equal(unturned["camera"], inputs["camera"])
+
+
+def test_each_sample_keeps_its_camera_in_groups_of_equal_size():
+    seen = []
+
+    class Looker(Recorder):
+        def forward(self, inputs, masks):
+            seen.append(inputs["camera"][:, 2].tolist())
+            return super().forward(inputs, masks)
+
+    module = task("segmentation", net=Looker(segmentation=True), augment={})
+    module._trainer = Trainer()
+    data = batch(((4, 10), (5, 9), (4, 10)), segmentation=True)
+    data["meta"] = [{"camera": {"fx": 9, "fy": 9, "u0": b, "v0": 2}} for b in range(3)]
+    module.training_step(data, 0)
+    assert seen == [[0.0, 2.0], [1.0]]
+
+
+def test_published_counts_are_a_uniform_ratio_for_each_modality():
+    torch.manual_seed(0)
+    module = task(retained_ratio=[0, 0.5], ablations=300)
+    masks = masks_of(module)
+    image, audio = masks["image"].sum(1).double(), masks["audio"].sum(1).double()
+    assert 0 <= image.min() <= 1
+    assert 18 <= image.max() < 20  # of 40
+    assert abs(float(image.mean()) - 9.5) < 0.6
+    assert sorted(audio.unique().tolist()) == [0, 1, 2, 3]  # of 8
+    assert abs(float(torch.corrcoef(torch.stack((image, audio)))[0, 1])) < 0.15
+    # a pool has one ratio for all of its modalities
+    pooled = masks_of(task(scheme="randomized_ablation", retained_ratio=[0, 0.5], ablations=300))
+    kept = torch.stack([pooled[name].sum(1).double() for name in ("image", "audio")])
+    assert float(torch.corrcoef(kept)[0, 1]) > 0.5
+
+
+def test_the_published_optimizer_decays_everything_and_steps_by_epochs():
+    net = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+    built = Optimization("sgd", 1e-3, 5e-4, 0.9, "step", 25, 0.9).build(net, 100)
+    optimizer, schedule = built["optimizer"], built["lr_scheduler"]["scheduler"]
+    assert built["lr_scheduler"]["interval"] == "epoch"
+    assert len(optimizer.param_groups) == 1
+    assert optimizer.defaults["weight_decay"] == 5e-4
+    rates = []
+    for _ in range(51):
+        rates.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    assert rates[24] == pytest.approx(1e-3)
+    assert rates[25] == pytest.approx(9e-4)
+    assert rates[50] == pytest.approx(8.1e-4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"optimizer": "lion"},
+        {"schedule": "warm"},
+        {"lr": 0},
+        {"momentum": 1.0},
+        {"retained_ratio": [0.1, 0.1]},
+        {"retained_ratio": [0, 1.2]},
+    ],
+)
+def test_options_out_of_range_are_refused(options):
+    with pytest.raises(ConfigError, match=f"task.{next(iter(options))}"):
+        task(**options)

@@ -33,6 +33,76 @@ def scaled(scheme: Scheme, factor: float) -> Scheme:
     )
 
 
+def with_ratios(scheme: Scheme, ratios: Sequence[float]) -> Scheme:
+    """The same scheme with ``floor(ratio * n_i)`` retained elements, one ratio for each pool.
+
+    Raises:
+        ConfigError: For a ratio outside [0, 1].
+
+    >>> from mmcert.theory.schemes import IndependentSubsampling
+    >>> scheme = IndependentSubsampling.from_counts({"a": 100, "b": 60}, {"a": 1, "b": 1})
+    >>> [with_ratios(scheme, (0.05, 0.1)).modality(name).k for name in ("a", "b")]
+    [5, 6]
+    """
+    if any(not 0 <= ratio <= 1 for ratio in ratios):
+        raise ConfigError(f"retained ratios must lie in [0, 1], not {list(ratios)}.")
+    of = {
+        name: ratio
+        for pool, ratio in zip(scheme.pools(), ratios, strict=True)
+        for name in pool.names
+    }
+    return type(scheme)(
+        tuple(dataclasses.replace(m, k=int(of[m.name] * m.n)) for m in scheme.modalities)
+    )
+
+
+def masks_of_schemes(
+    schemes: Sequence[Scheme],
+    *,
+    seed: int,
+    sample_ids: Sequence[str],
+    step: int,
+    rank: int = 0,
+    device: torch.device | str = "cpu",
+) -> dict[str, torch.Tensor]:
+    """Fresh masks for a batch of samples of one size.
+
+    Sample ``b`` retains what ``schemes[b]`` retains: exactly its counts for independent
+    sub-sampling, their hypergeometric split for a common pool.
+
+    Args:
+        schemes: The scheme of each sample; they differ in nothing but ``k``.
+        seed: Seed of the run, ``0 <= seed < 2**64``.
+        sample_ids: Ids of the ``B`` samples.
+        step: Training step, ``0 <= step < 2**63``; each step draws anew.
+        rank: Process number in distributed training; processes draw differently.
+        device: Where the masks are wanted.
+
+    Returns:
+        bool (B, n) per modality.
+
+    Raises:
+        ConfigError: Where an argument is out of its range or the lengths differ.
+    """
+    if len(sample_ids) != len(schemes) or not schemes:
+        raise ConfigError(
+            f"{len(sample_ids)} sample ids and {len(schemes)} schemes; give one per sample."
+        )
+    if not 0 <= step < 1 << 63 or rank < 0:
+        raise ConfigError(f"step {step} and rank {rank} must be at least 0.")
+    first = schemes[0]
+    steps = np.full(len(sample_ids), step, np.int64)
+    masks: dict[str, torch.Tensor] = {}
+    for position, pool in enumerate(first.pools()):
+        keys = np.array(
+            [stream_key(seed, name, "train", pool.names, [rank]) for name in sample_ids], np.uint64
+        )
+        k = np.array([scheme.pools()[position].k for scheme in schemes], np.int64)
+        subsets = subsets_of_pool(first, pool, draw_keys(keys, steps), k, device)
+        masks |= {name: subset.mask for name, subset in subsets.items()}
+    return {modality.name: masks[modality.name] for modality in first.modalities}
+
+
 def training_masks(
     scheme: Scheme,
     *,
@@ -67,16 +137,12 @@ def training_masks(
         raise ConfigError(
             f"{len(sample_ids)} sample ids and {len(factors)} factors; give one factor per sample."
         )
-    if not 0 <= step < 1 << 63 or rank < 0:
-        raise ConfigError(f"step {step} and rank {rank} must be at least 0.")
-    distinct = {factor: scaled(scheme, factor).pools() for factor in set(factors)}
-    steps = np.full(len(sample_ids), step, np.int64)
-    masks: dict[str, torch.Tensor] = {}
-    for position, pool in enumerate(scheme.pools()):
-        keys = np.array(
-            [stream_key(seed, name, "train", pool.names, [rank]) for name in sample_ids], np.uint64
-        )
-        k = np.array([distinct[factor][position].k for factor in factors], np.int64)
-        subsets = subsets_of_pool(scheme, pool, draw_keys(keys, steps), k, device)
-        masks |= {name: subset.mask for name, subset in subsets.items()}
-    return {modality.name: masks[modality.name] for modality in scheme.modalities}
+    distinct = {factor: scaled(scheme, factor) for factor in set(factors)}
+    return masks_of_schemes(
+        [distinct[factor] for factor in factors],
+        seed=seed,
+        sample_ids=sample_ids,
+        step=step,
+        rank=rank,
+        device=device,
+    )

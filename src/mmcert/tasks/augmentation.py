@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmcert.errors import ConfigError
+from mmcert.sampling.camera import CAMERA, mirrored
 
 Inputs = dict[str, Tensor]
 Augmentation = Callable[[Inputs, Tensor], tuple[Inputs, Tensor]]
@@ -116,7 +117,7 @@ class ShuffleWithinClass:
 
 @dataclass(frozen=True)
 class Mirror:
-    """Mirror pictures left to right, all modalities and the target (B, H, W) alike.
+    """Mirror pictures left to right: all modalities, their camera and the target (B, H, W) alike.
 
     Args:
         probability: Of each sample.
@@ -131,7 +132,12 @@ class Mirror:
         def flip(x: Tensor) -> Tensor:
             return torch.where(turned.reshape(-1, *[1] * (x.ndim - 1)), x.flip(-1), x)
 
-        return {name: flip(x) for name, x in inputs.items()}, flip(targets)
+        flipped = {name: flip(x) for name, x in inputs.items() if name != CAMERA}
+        if CAMERA in inputs:
+            cameras = inputs[CAMERA]
+            other = mirrored(cameras, targets.shape[-1])
+            flipped[CAMERA] = torch.where(turned[:, None], other, cameras)
+        return flipped, flip(targets)
 
 
 @dataclass(frozen=True)

@@ -17,25 +17,27 @@ from torch import Tensor, nn
 
 from mmcert.errors import ConfigError, DataError
 from mmcert.metrics.scores import LabelScores
+from mmcert.sampling.camera import CAMERA, cameras_of
 from mmcert.sampling.subsets import draw_subsets
-from mmcert.sampling.training import training_masks
+from mmcert.sampling.training import masks_of_schemes, scaled, with_ratios
 from mmcert.tasks.augmentation import build_augmentations
+from mmcert.tasks.optimization import Optimization
 
 #: Builds the scheme of samples with so many elements per modality (a ``theory`` scheme).
 SchemeFor = Callable[[Mapping[str, int]], Any]
 #: Elements per modality of one sample, from the shapes of its tensors.
 CountElements = Callable[[Mapping[str, Tensor]], dict[str, int]]
 
-SCHEDULES = ("one_cycle", "cosine", "constant")
-
 
 class AblatedTask(pl.LightningModule):
     """Trains an injected network on fresh sub-samples, and validates it at the test counts.
 
     Every training step draws new subsets on the device through the scheme that will be certified;
-    only the retained counts vary, by a factor per ablated input that is log-uniform over
-    ``retained_factor``. Validation retains exactly the counts of certification, in draws that are
-    the same every epoch: in training mode or not, a validation batch never sees training ablation.
+    only the retained counts vary: by a factor per ablated input that is log-uniform over
+    ``retained_factor``, or, as published, to a ratio per ablated input and pool of the scheme that
+    is uniform over ``retained_ratio``. Validation retains exactly the counts of certification, in
+    draws that are the same every epoch: in training mode or not, a validation batch never sees
+    training ablation.
 
     Args:
         net: ``logits(inputs, masks)``, see ``models.base.BaseModel``.
@@ -45,11 +47,17 @@ class AblatedTask(pl.LightningModule):
         seed: Seed of the subsets.
         record: Plain data that every checkpoint carries under ``mmcert``.
         retained_factor: ``[lo, hi]``, multiples of the test counts in training; covers 1.
+        retained_ratio: ``[lo, hi]``, share of all elements in training; wins over
+            ``retained_factor``.
         ablations: M, ablated inputs per sample and step.
         validation_draws: V, fixed draws of each validation sample.
-        lr: Peak learning rate of AdamW.
-        weight_decay: Decoupled weight decay; none for biases, norms and other vectors.
-        schedule: ``one_cycle``, ``cosine`` or ``constant``, per step.
+        optimizer: This and what follows: see :class:`~mmcert.tasks.optimization.Optimization`.
+        lr: Peak learning rate.
+        weight_decay: Weight decay.
+        momentum: Of SGD.
+        schedule: Of the learning rate.
+        step_epochs: Of the schedule ``step``.
+        step_factor: Of the schedule ``step``.
         label_smoothing: Of the cross-entropy.
         augment: Augmentations of a training batch by name, each with its options.
 
@@ -70,11 +78,16 @@ class AblatedTask(pl.LightningModule):
         seed: int,
         record: Mapping[str, Any],
         retained_factor: Sequence[float] = (0.5, 2.0),
+        retained_ratio: Sequence[float] | None = None,
         ablations: int = 1,
         validation_draws: int = 4,
+        optimizer: str = "adamw",
         lr: float = 1e-3,
         weight_decay: float = 1e-2,
+        momentum: float = 0.9,
         schedule: str = "one_cycle",
+        step_epochs: int = 25,
+        step_factor: float = 0.9,
         label_smoothing: float = 0.0,
         augment: Mapping[str, Mapping[str, Any] | None] | None = None,
     ) -> None:
@@ -88,15 +101,24 @@ class AblatedTask(pl.LightningModule):
         for key, value in (("ablations", ablations), ("validation_draws", validation_draws)):
             if value < 1:
                 raise ConfigError(f"task.{key}={value} must be at least 1.")
-        if schedule not in SCHEDULES:
-            raise ConfigError(f"task.schedule={schedule} is none of {', '.join(SCHEDULES)}.")
+        self._ratio: tuple[float, float] | None = None
+        if retained_ratio is not None:
+            least, most = (float(value) for value in retained_ratio)
+            if not 0 <= least < most <= 1:
+                raise ConfigError(
+                    f"task.retained_ratio={list(retained_ratio)} must be [lo, hi] with "
+                    f"0 <= lo < hi <= 1."
+                )
+            self._ratio = (least, most)
         self.net = net
         self._scheme_for, self._count = scheme_for, count_elements
         self._seed = seed
         self._record = dict(record)
         self._factor = (low, high)
         self._ablations, self._validation_draws = ablations, validation_draws
-        self._lr, self._weight_decay, self._schedule = lr, weight_decay, schedule
+        self._optimization = Optimization(
+            optimizer, lr, weight_decay, momentum, schedule, step_epochs, step_factor
+        )
         self._loss = nn.CrossEntropyLoss(ignore_index=255, label_smoothing=label_smoothing)
         self._augment = build_augmentations(augment or {})
         self.draw_scores = LabelScores(classes)
@@ -146,17 +168,23 @@ class AblatedTask(pl.LightningModule):
     def _fresh_masks(self, scheme: Any, ids: Sequence[str]) -> dict[str, Tensor]:
         """New masks for M ablated inputs of each sample; other ones on every process and step."""
         names = [f"{name}/{m}" for name in ids for m in range(self._ablations)]
-        low, high = (math.log(value) for value in self._factor)
-        factors = torch.empty(len(names)).uniform_(low, high).exp().tolist()
-        return training_masks(
-            scheme,
+        return masks_of_schemes(
+            [self._training_scheme(scheme) for _ in names],
             seed=self._seed,
             sample_ids=names,
             step=self.global_step,
-            factors=factors,
             rank=self.global_rank,
             device=self.device,
         )
+
+    def _training_scheme(self, scheme: Any) -> Any:
+        """The scheme of certification with the counts of one ablated input of training."""
+        if self._ratio is not None:
+            return with_ratios(
+                scheme, torch.empty(len(scheme.pools())).uniform_(*self._ratio).tolist()
+            )
+        low, high = (math.log(value) for value in self._factor)
+        return scaled(scheme, math.exp(float(torch.empty(()).uniform_(low, high))))
 
     def _fixed(self, scheme: Any, ids: Sequence[str]) -> dict[str, Tensor]:
         """The V draws of each validation sample, exactly at the counts of certification."""
@@ -192,30 +220,8 @@ class AblatedTask(pl.LightningModule):
             metric.reset()
 
     def configure_optimizers(self) -> Any:
-        """AdamW and a schedule over all steps of the training."""
-        matrices = [p for p in self.net.parameters() if p.ndim > 1]
-        vectors = [p for p in self.net.parameters() if p.ndim <= 1]
-        optimizer = torch.optim.AdamW(
-            [
-                {"params": matrices, "weight_decay": self._weight_decay},
-                {"params": vectors, "weight_decay": 0.0},
-            ],
-            lr=self._lr,
-        )
-        steps = max(int(self.trainer.estimated_stepping_batches), 2)
-        scheduler: torch.optim.lr_scheduler.LRScheduler
-        if self._schedule == "one_cycle":
-            scheduler = torch.optim.lr_scheduler.OneCycleLR(
-                optimizer, max_lr=self._lr, total_steps=steps, pct_start=0.1
-            )
-        elif self._schedule == "cosine":
-            scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
-        else:
-            scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
-        }
+        """Optimizer and schedule over all steps of the training."""
+        return self._optimization.build(self.net, int(self.trainer.estimated_stepping_batches))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put what certification needs beside the weights, as plain data."""
@@ -226,6 +232,8 @@ def _equal_sizes(
     batch: Mapping[str, Any],
 ) -> Iterator[tuple[list[str], dict[str, Tensor], Tensor]]:
     """Parts of a batch whose samples have equal shapes: ids, inputs (B, ...), targets (B, ...).
+
+    Inputs hold the cameras (B, 4) beside the modalities, where every sample has one.
 
     Raises:
         DataError: Where a sample has no target.
@@ -238,6 +246,9 @@ def _equal_sizes(
     )
     if without:
         raise DataError(f"sample '{without[0]}' has no target; training needs labelled samples.")
+    cameras = cameras_of(batch.get("meta"))
+    if cameras is not None:
+        inputs = {**inputs, CAMERA: cameras.to(next(iter(inputs.values()))[0].device)}
     if isinstance(targets, Tensor) and all(isinstance(x, Tensor) for x in inputs.values()):
         yield ids, dict(inputs), targets
         return
