@@ -14,7 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmcert.certification.grid import Grid, Thresholds
-from mmcert.certification.levels import leads_needed, martingale_evalues, split_over_labels
+from mmcert.certification.levels import (
+    leads_needed,
+    martingale_evalues,
+    settled,
+    split_over_labels,
+)
 from mmcert.certification.options import Option
 from mmcert.theory.bounds import clopper_pearson_lower, upper_tail
 from mmcert.theory.dataset_claims import certified_samples
@@ -23,7 +28,6 @@ from mmcert.theory.evalues import calibrate, chain_thresholds, closed_counts, ha
 from mmcert.theory.multiplicity import holm
 from mmcert.theory.published import published_margin
 from mmcert.theory.schemes import Scheme, round_down
-from mmcert.theory.selection import top_label_pvalue
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
@@ -129,12 +133,14 @@ def decide(option: Option, batch: Batch, alpha: float) -> Decided | None:
     if option.name in ("binomial", "margin", "bonferroni", "published"):
         level = alpha / len(batch.samples) if option.name == "bonferroni" else alpha
         return _by_bounds(option, batch, level)
+    fixed = all(sample.fixed(batch.claim) for sample in batch.samples)
+    level = split_over_labels(alpha, option, fixed, len(batch.samples[0].counts))
     if option.name == "holm":
-        pvalues, _ = _pvalues(option, batch)
+        pvalues, _ = _pvalues(option, batch, level)
         ones = np.ones(len(batch.samples), np.int64)
-        columns = [holm(pvalues[:, g], ones, alpha) for g in range(pvalues.shape[1])]
+        columns = [holm(pvalues[:, g], ones, level) for g in range(pvalues.shape[1])]
         return Decided(np.stack(columns, axis=1))
-    return _closed(option, batch, alpha)
+    return _closed(option, batch, level, alpha)
 
 
 def _by_bounds(option: Option, batch: Batch, alpha: float) -> Decided:
@@ -196,15 +202,24 @@ def _groups(batch: Batch) -> list[_Group]:
     ]
 
 
-def _pvalues(option: Option, batch: Batch) -> tuple[FloatArray, FloatArray]:
-    """p-values, and those of unanimous votes, ``(S, G)`` each; chosen labels pay for the choice."""
+def _pvalues(option: Option, batch: Batch, alpha: float) -> tuple[FloatArray, FloatArray]:
+    """p-values, and those of unanimous votes, ``(S, G)`` each; 1 where a label is not settled."""
     pvalues = np.ones((len(batch.samples), len(batch.grid)))
     smallest = np.ones_like(pvalues)
     for group in _groups(batch):
         votes, rivals = _pairs(batch, group)
-        pvalues[group.members] = _tails(option, votes, rivals, group)
+        tails = _tails(option, votes, rivals, group)
+        sure = _settled(option, batch, group, alpha)
+        pvalues[group.members] = np.where(sure[:, None], tails, 1.0)
         smallest[group.members] = _tails(option, np.array([group.N]), np.array([0]), group)
     return pvalues, smallest
+
+
+def _settled(option: Option, batch: Batch, group: _Group, alpha: float) -> BoolArray:
+    if group.selected:
+        return np.ones(len(group.members), dtype=np.bool_)
+    votes, rivals = _pairs(batch, group)
+    return settled(option, votes, rivals, group.classes, group.N, alpha, len(batch.samples))
 
 
 def _pairs(batch: Batch, group: _Group) -> IntArray:
@@ -217,40 +232,49 @@ def _tails(option: Option, votes: IntArray, rivals: IntArray, group: _Group) -> 
     """p-values ``(members, G)``, worked out once per distinct threshold and votes."""
     if option.test == "binomial":
         t, place = np.unique(group.thresholds.t, return_inverse=True)
-        test = upper_tail if group.selected else top_label_pvalue
-        tails = np.asarray(test(votes[:, None], group.N, t[None, :]))
+        tails = upper_tail(votes[:, None], group.N, t[None, :])
     else:
         m, place = np.unique(group.thresholds.m, return_inverse=True)
         pairs, back = np.unique(np.stack([votes, rivals]), axis=1, return_inverse=True)
         columns = [margin_pvalue(pairs[0], pairs[1], group.N, float(one)) for one in m]
         tails = np.stack([np.asarray(column) for column in columns], axis=1)[back.reshape(-1)]
-        tails = tails / split_over_labels(1.0, option, group.selected, group.classes)
-    return np.asarray(np.minimum(tails, 1.0)[:, place.reshape(-1)], dtype=np.float64)
+    return np.asarray(tails[:, place.reshape(-1)], dtype=np.float64)
 
 
 def _evalues(option: Option, batch: Batch, alpha: float) -> FloatArray:
-    """e-values ``(S, G)``."""
+    """e-values ``(S, G)``; 0 where a label is not settled."""
     if not option.sequential:
-        pvalues, smallest = _pvalues(option, batch)
+        pvalues, smallest = _pvalues(option, batch, alpha)
         return calibrate(pvalues, smallest, alpha, option.levels, option.weights)
     evalues = np.zeros((len(batch.samples), len(batch.grid)))
     for group in _groups(batch):
-        share = split_over_labels(1.0, option, group.selected, group.classes)
-        votes, rivals = _pairs(batch, group)
-        rows = martingale_evalues(option, votes, rivals, group.N, group.thresholds)
-        evalues[group.members] = rows.T * share
+        sure = _settled(option, batch, group, alpha)
+        evalues[group.members] = np.where(sure[:, None], _martingales(option, batch, group), 0.0)
     return evalues
 
 
-def _closed(option: Option, batch: Batch, alpha: float) -> Decided:
+def _martingales(option: Option, batch: Batch, group: _Group) -> FloatArray:
+    votes, rivals = _pairs(batch, group)
+    return martingale_evalues(option, votes, rivals, group.N, group.thresholds).T
+
+
+def _alone(option: Option, batch: Batch, alpha: float) -> BoolArray:
+    """Which samples their own e-value certifies, each by itself: where it reaches ``1/alpha``."""
+    certified = np.zeros((len(batch.samples), len(batch.grid)), dtype=np.bool_)
+    for group in _groups(batch):
+        labels = 1 if group.selected else group.classes  # one of them was chosen by the votes
+        certified[group.members] = _martingales(option, batch, group) >= labels / alpha
+    return certified
+
+
+def _closed(option: Option, batch: Batch, alpha: float, alpha_alone: float) -> Decided:
     """At least so many of the samples that count are certified; by martingales, also which.
 
-    One sample's e-value certifies it by itself where it reaches ``1/alpha``; with a fixed number
-    of draws ``binomial`` and ``margin`` do that better, and nothing is said here.
+    With a fixed number of draws ``binomial`` and ``margin`` decide single samples better than an
+    e-value, and nothing is said here.
     """
     counted = batch.correct
-    single = _evalues(option, batch, alpha) if option.sequential else None
-    certified = None if single is None else single >= 1 / alpha
+    certified = _alone(option, batch, alpha_alone) if option.sequential else None
     if not counted.any():
         return Decided(certified, np.zeros(len(batch.grid), np.int64))
     if option.over_budgets == "joint":

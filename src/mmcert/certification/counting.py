@@ -18,13 +18,13 @@ from mmcert.certification.levels import (
     level_bounds,
     limits,
     reaching,
+    settled,
     split_over_labels,
 )
 from mmcert.certification.options import Option
 from mmcert.theory.bounds import upper_tail
 from mmcert.theory.evalues import chain_thresholds, closed_counts, harmonic_alpha
 from mmcert.theory.multiplicity import holm
-from mmcert.theory.selection import top_label_pvalue
 
 IntArray = NDArray[np.int64]
 
@@ -75,7 +75,7 @@ def named_counts(option: Option, views: Sequence[View], alpha: float, family: st
     """
     if family == "dataset" and option.name == "holm":
         return _holm_over_samples(option, views, alpha)
-    total = sum(int(one.levels.sizes.sum()) for one in views)
+    total = _elements(views)
     counts = []
     for one in views:
         P = total if family == "dataset" else int(one.levels.sizes.sum())
@@ -96,9 +96,11 @@ def _holm_over_samples(option: Option, views: Sequence[View], alpha: float) -> I
     ]
     classes = len(views[0].counted)
     first = [members[0] for members in groups.values()]
+    P = _elements(views)
+    alpha = split_over_labels(alpha, option, all(one.selected for one in views), classes)
     if len(groups) == 1:
-        whole, one = replace(views[0].levels, elements=sizes[0][None]), views[0]
-        bounds = level_bounds(option, whole, one.N, alpha, int(sizes[0].sum()), one.selected)
+        whole, one = replace(views[0].levels, elements=_summed(views)), views[0]
+        bounds = level_bounds(option, whole, one.N, alpha, P, one.selected)
         return np.stack(
             [
                 reaching(bounds, each.counted, limits(option, each.thresholds, each.N))
@@ -108,16 +110,18 @@ def _holm_over_samples(option: Option, views: Sequence[View], alpha: float) -> I
     present = [np.flatnonzero(size) for size in sizes]
     flat_sizes = np.concatenate([s[at] for s, at in zip(sizes, present, strict=True)])
     ends = np.cumsum([len(at) for at in present])[:-1]
+    sures = [
+        np.full(len(at), True)
+        if views[i].selected
+        else settled(option, at, None, classes, views[i].N, alpha, P)
+        for at, i in zip(present, first, strict=True)
+    ]
     budgets = len(views[0].thresholds.t)
     counts = np.zeros((len(views), classes, budgets), np.int64)
     for g in range(budgets):
         pvalues = [
-            np.asarray(
-                (upper_tail if views[i].selected else top_label_pvalue)(
-                    at, views[i].N, views[i].thresholds.t[g]
-                )
-            )
-            for at, i in zip(present, first, strict=True)
+            np.where(sure, upper_tail(at, views[i].N, views[i].thresholds.t[g]), 1.0)
+            for at, i, sure in zip(present, first, sures, strict=True)
         ]
         passed = np.split(holm(np.concatenate(pvalues), flat_sizes, alpha), ends)
         for members, at, certified in zip(groups.values(), present, passed, strict=True):
@@ -126,14 +130,23 @@ def _holm_over_samples(option: Option, views: Sequence[View], alpha: float) -> I
     return counts
 
 
+def _elements(views: Sequence[View]) -> int:
+    return sum(int(one.levels.sizes.sum()) for one in views)
+
+
+def _summed(views: Sequence[View]) -> IntArray:
+    return np.asarray(np.sum([one.levels.elements for one in views], axis=0), dtype=np.int64)
+
+
 @dataclass(frozen=True)
 class ClosedCounts:
     """At least so many elements are certified; nothing is said about which.
 
     Args:
         total: Of all classes together, from one family at ``alpha``; int64 ``(S, G)``.
-        by_class: Of each class, from one family per class at ``alpha / C``; int64 ``(S, C, G)``.
-            ``S`` is 1 where the family is the data set.
+        by_class: Of each class, from one family per class at ``alpha / C``; int64 ``(S, C, G)``,
+            ``C`` = 0 where the labels were chosen by the votes. ``S`` is 1 where the family is the
+            data set.
     """
 
     total: IntArray
@@ -151,31 +164,30 @@ def closed_metric_counts(
     caller does not ask for it.
     """
     batches = [list(views)] if family == "dataset" else [[one] for one in views]
-    totals, classes = [], []
+    fixed = all(one.selected for one in views)
+    classes = len(views[0].counted)
+    alpha = split_over_labels(alpha, option, fixed, classes)
+    totals, by_class = [], []
     for batch in batches:
-        total = np.sum([one.counted.sum() for one in batch])
-        totals.append(_closed(option, batch, alpha, [None], [int(total)])[0])
-        members = range(len(batch[0].counted))
-        sizes = [int(sum(one.counted[c].sum() for one in batch)) for c in members]
-        classes.append(_closed(option, batch, alpha / len(sizes), list(members), sizes))
-    return ClosedCounts(np.stack(totals), np.stack(classes))
+        totals.append(_closed(option, batch, alpha, [None])[0])
+        members = list(range(classes)) if fixed else []
+        by_class.append(_closed(option, batch, alpha / classes, members))
+    shape = (len(batches), classes if fixed else 0, len(views[0].thresholds.t))
+    return ClosedCounts(np.stack(totals), np.array(by_class, dtype=np.int64).reshape(shape))
 
 
 def _closed(
-    option: Option,
-    batch: Sequence[View],
-    alpha: float,
-    members: Sequence[int | None],
-    sizes: Sequence[int],
+    option: Option, batch: Sequence[View], alpha: float, members: Sequence[int | None]
 ) -> list[IntArray]:
     """For each family (a class, or None for all): at least so many certified, ``(G,)``."""
-    if option.over_budgets == "joint":
-        # Each family has its own size, hence its own level.
-        return [
-            _closed_at(option, _chained(batch), harmonic_alpha(alpha, size), [member])[0]
-            for member, size in zip(members, sizes, strict=True)
-        ]
-    return _closed_at(option, batch, alpha, members)
+    if option.over_budgets != "joint":
+        return _closed_at(option, batch, alpha, members) if members else []
+    chained = _chained(batch)
+    counts = []
+    for member in members:  # each family has its own size, hence its own level
+        rows = [one.counted.sum() if member is None else one.counted[member].sum() for one in batch]
+        counts += _closed_at(option, chained, harmonic_alpha(alpha, int(sum(rows))), [member])
+    return counts
 
 
 def _chained(batch: Sequence[View]) -> list[View]:
@@ -191,6 +203,7 @@ def _closed_at(
     option: Option, batch: Sequence[View], alpha: float, members: Sequence[int | None]
 ) -> list[IntArray]:
     evalues, groups = [], []
+    P = _elements(batch)
     for one in _merged(batch):
         rows = np.stack(
             [
@@ -199,7 +212,7 @@ def _closed_at(
             ]
         )
         values, counts = evalue_family(
-            option, one.levels, rows, one.N, one.thresholds, alpha, one.selected
+            option, one.levels, rows, one.N, one.thresholds, alpha, None if one.selected else P
         )
         evalues.append(values)
         groups.append(counts)

@@ -22,7 +22,6 @@ from mmcert.theory.bounds import (
     INFLATION,
     clopper_pearson_lower,
     clopper_pearson_upper,
-    upper_tail,
 )
 from mmcert.theory.evalues import evalue_groups
 from mmcert.theory.multiplicity import (
@@ -30,7 +29,6 @@ from mmcert.theory.multiplicity import (
     holm_thresholds,
     rejected_thresholds,
 )
-from mmcert.theory.selection import top_label_pvalue, top_label_thresholds
 from mmcert.theory.sequential import log_evalue, log_margin_evalue
 
 FloatArray = NDArray[np.float64]
@@ -61,19 +59,57 @@ def reaching(scores: NDArray[Any], elements: IntArray, limits: NDArray[Any]) -> 
 
 
 def split_over_labels(alpha: float, option: Option, selected: bool, classes: int) -> float:
-    """The level of one test, where the claimed label was chosen by the votes that it is tested on.
+    """The level of a test, where the claimed labels were chosen by the votes they are tested on.
 
-    The label with most votes holds jointly over all budgets with ``t >= 1/2`` at ``alpha/2``,
-    whatever the number of classes (method, section 3.3); for the margin each label is tested at
-    ``alpha/C``. Nothing is split with separate selection draws, nor where the p-value already pays
-    for the choice (``theory.selection.top_label_pvalue``), the bounds are simultaneous over the
-    classes (``published``), or everything was counted.
+    One by one: the label with most votes holds jointly over all budgets with ``t >= 1/2`` at
+    ``alpha/2``, whatever the number of classes (method, section 3.3); for the margin each label is
+    tested at ``alpha/C``; published bounds hold for all labels at once at half their level.
+    Stepwise options spend the other half on :func:`settled`. Nothing is split with separate
+    selection draws, nor where everything was counted.
     """
-    if selected or option.name in ("published", "exhaustive"):
+    if selected or option.name == "exhaustive":
         return alpha
-    if option.test == "margin" or option.sequential:
-        return alpha / classes
-    return alpha / 2 if option.joint and option.name != "closed_evalues" else alpha
+    by_margin = option.test == "margin" and option.name != "published"
+    return alpha / classes if by_margin and not option.stepwise else alpha / 2
+
+
+def settled(
+    option: Option,
+    votes: IntArray,
+    rivals: IntArray | None,
+    classes: int,
+    N: int,
+    alpha: float,
+    P: int,
+) -> NDArray[np.bool_]:
+    """Labels chosen by the votes that are, all of them jointly, those of the ensemble now.
+
+    Which hypotheses a family holds must not depend on the votes that test it. Here Bonferroni at
+    ``alpha`` settles the labels without an attack; with those given, the rest of ``alpha`` tests
+    fixed labels as if they had been known. Elements whose label is not settled count as failed.
+
+    Args:
+        option: A stepwise option.
+        votes: Most votes of any label, ``(L,)``.
+        rivals: Most votes of another label, ``(L,)`` (test ``margin``).
+        classes: ``C``.
+        N: Draws.
+        alpha: Failure probability of this step.
+        P: Elements in the family.
+
+    Returns:
+        bool ``(L,)``.
+    """
+    P = max(P, 1)
+    if option.sequential:
+        unattacked = Thresholds(np.array([0.5]), np.array([0.0]), ())
+        others = votes if rivals is None else rivals
+        evalues = martingale_evalues(option, votes, others, N, unattacked)[0]
+        return np.asarray(evalues >= classes * P / alpha)
+    if option.test == "margin":
+        levels = Levels(votes, rivals, np.zeros((classes, len(votes)), np.int64))
+        return margin_bounds(levels, N, alpha / (classes * P)) >= 0
+    return rejected_thresholds(votes, N, np.full(len(votes), alpha / (2 * P))) >= 0.5
 
 
 @lru_cache(maxsize=64)
@@ -133,11 +169,14 @@ def level_bounds(
     """
     if option.name == "exhaustive":
         return np.asarray(_leads(levels), dtype=np.float64)
-    if option.name == "holm":
-        test = rejected_thresholds if selected else top_label_thresholds
-        return holm_thresholds(levels.sizes, alpha, test)
-    if option.name == "published":  # its p-values are C times the tail: Holm at alpha / C
-        return holm_thresholds(levels.sizes, alpha / len(levels.elements))
+    classes = len(levels.elements)
+    if option.stepwise:
+        # The published p-values are C times the tail: Holm at alpha / C.
+        bounds = holm_thresholds(levels.sizes, alpha / (classes if option.name != "holm" else 1))
+        if not selected:
+            sure = settled(option, levels.votes, levels.rival, classes, N, alpha, P)
+            bounds = np.where(sure, bounds, 0.0)
+        return bounds
     if option.name == "bonferroni":
         if option.test == "margin":
             return margin_bounds(levels, N, alpha / max(P, 1))
@@ -187,7 +226,7 @@ def evalue_family(
     N: int,
     thresholds: Thresholds,
     alpha: float,
-    selected: bool,
+    unsettled: int | None = None,
 ) -> tuple[FloatArray, IntArray]:
     """Elements grouped by e-value at every budget.
 
@@ -198,27 +237,38 @@ def evalue_family(
         N: Draws.
         thresholds: Thresholds of the sample at ``G`` budgets.
         alpha: Level of the family.
-        selected: Whether the label was fixed before the votes.
+        unsettled: Elements in the family, where its labels were chosen by the votes; None where
+            they were fixed before.
 
     Returns:
         e-values ``(G, K)`` of ``K`` groups, and numbers of elements ``(F, G, K)``.
     """
-    share = split_over_labels(1.0, option, selected, len(levels.elements))
+    if unsettled is None:
+        return _groups(option, levels, elements, N, thresholds, alpha)
+    classes = len(levels.elements)
+    sure = settled(option, levels.votes, levels.rival, classes, N, alpha, unsettled)
+    values, counts = _groups(option, levels, np.where(sure, elements, 0), N, thresholds, alpha)
+    # The others keep their place in the family, with an e-value of 0.
+    failed = np.where(sure, 0, elements).sum(axis=1)[:, None, None]
+    failed = np.broadcast_to(failed, (*counts.shape[:2], 1))
+    zeros = np.zeros((len(values), 1))
+    return np.concatenate([values, zeros], axis=1), np.concatenate([counts, failed], axis=2)
+
+
+def _groups(
+    option: Option,
+    levels: Levels,
+    elements: IntArray,
+    N: int,
+    thresholds: Thresholds,
+    alpha: float,
+) -> tuple[FloatArray, IntArray]:
     if option.sequential:
-        return _martingale_groups(option, levels, elements, N, thresholds, share)
+        return _martingale_groups(option, levels, elements, N, thresholds)
     if option.test == "margin":
-        return _margin_groups(option, levels, elements, thresholds, N, alpha, share)
-    pvalue = upper_tail if selected else top_label_pvalue
+        return _margin_groups(option, levels, elements, thresholds, N, alpha)
     rows = [
-        evalue_groups(
-            row,
-            thresholds.t,
-            alpha,
-            option.levels,
-            option.weights,
-            joint=option.joint,
-            pvalue=pvalue,
-        )
+        evalue_groups(row, thresholds.t, alpha, option.levels, option.weights, joint=option.joint)
         for row in elements
     ]
     return rows[0][0], np.stack([groups for _, groups in rows])
@@ -231,7 +281,6 @@ def _margin_groups(
     thresholds: Thresholds,
     N: int,
     alpha: float,
-    share: float,
 ) -> tuple[FloatArray, IntArray]:
     """The same by the margin: ``E = sum_j w_j 1{margin rejected at b_j} / b_j``, ``b_j`` fixed."""
     budgets = len(thresholds.m)
@@ -239,7 +288,7 @@ def _margin_groups(
     reached = [np.repeat(elements.sum(axis=1)[:, None], budgets, axis=1)]
     for j in np.argsort(-np.asarray(option.levels)):
         b = option.levels[j] * alpha
-        reached.append(reaching(margin_bounds(levels, N, b * share), elements, thresholds.m))
+        reached.append(reaching(margin_bounds(levels, N, b), elements, thresholds.m))
         values.append(values[-1] + option.weights[j] / b / INFLATION)
     steps = np.stack([*reached, np.zeros_like(reached[0])], axis=-1)
     return np.tile(values, (budgets, 1)), steps[..., :-1] - steps[..., 1:]
@@ -251,13 +300,12 @@ def _martingale_groups(
     elements: IntArray,
     N: int,
     thresholds: Thresholds,
-    share: float,
 ) -> tuple[FloatArray, IntArray]:
     """The same for votes that decided their own number: one group per level that has elements."""
     present = np.flatnonzero(elements.any(axis=0))
     votes = levels.votes[present]
     rivals = votes if levels.rival is None else levels.rival[present]
-    evalues = martingale_evalues(option, votes, rivals, N, thresholds) * share
+    evalues = martingale_evalues(option, votes, rivals, N, thresholds)
     counts = np.broadcast_to(
         elements[:, None, present], (len(elements), len(evalues), len(present))
     )

@@ -55,6 +55,13 @@ class Option:
         alone = self.name in ("binomial", "margin", "bonferroni", "exhaustive")
         return alone or self.over_budgets == "joint"
 
+    @property
+    def stepwise(self) -> bool:
+        """Whether an element's test depends on the votes for the others of its family."""
+        if self.name == "published":
+            return self.task == "segmentation"
+        return self.name in ("holm", "closed_evalues")
+
 
 def exhaustive_option(task: str) -> Option:
     """What votes over all sub-samples are judged by: counting, with probability 1."""

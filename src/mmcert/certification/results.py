@@ -141,7 +141,8 @@ def _rows_of(
 ) -> list[Certificate]:
     known = {sample.id: sample for sample in samples}
     reached = None
-    if target is not None and counted.option.joint and counted.guarantee == "per_sample":
+    joint = counted.option.joint and counted.guarantee == "per_sample"
+    if target is not None and joint and counted.claim == "robust":
         reached = segmentation.reaches_target(counted, target)
     rows = []
     for index, sample_id in enumerate(counted.ids):
