@@ -101,7 +101,7 @@ def test_a_retained_pixel_without_a_measurement_is_not_a_depth_of_zero():
     x = torch.zeros(1, 2, 24, 80)
     x[:, 1, 3, 3] = 1  # retained, no measurement
     x[:, 0, 9, 9], x[:, 1, 9, 9] = 8.0, 1  # retained, 8 metres
-    inverse, counts, y, _, retained = model._depth_cells(x)[0]
+    inverse, counts, y, _, retained = model._depth_cells(x, {})[0]
     assert counts.sum() == pytest.approx(float(torch.log(torch.tensor(2.0))))
     assert inverse.max() <= 0.5 + 1e-6  # 4 / 8 m, not diluted by the missing one in its cell
     assert (retained > 0).sum() == 2
@@ -144,3 +144,27 @@ def test_a_data_set_without_depth_is_refused():
 def test_the_default_size_is_compact():
     model = net(grid=[24, 80], widths=[32, 48, 64, 96])
     assert sum(parameter.numel() for parameter in model.parameters()) < 0.5e6
+
+
+def test_normals_of_ablated_depth_tell_the_compact_net_nothing():
+    model = net("zero", second="normals")
+    camera = torch.tensor([[60.0, 60.0, 40.0, 8.0]])
+    kept = masks(2, 24 * 80)
+    ours, other = scene(seed=0), scene(seed=5) | {"rgb": scene(seed=0)["rgb"]}
+    with torch.inference_mode():
+        seen = [
+            model.logits({name: x[None] for name, x in one.items()} | {"camera": camera}, kept)
+            for one in (ours, other)
+        ]
+        assert torch.equal(*seen)
+        whole = {name: torch.ones_like(mask) for name, mask in kept.items()}
+        clear = [
+            model.logits({name: x[None] for name, x in one.items()} | {"camera": camera}, whole)
+            for one in (ours, other)
+        ]
+        assert not torch.equal(*clear)
+
+
+def test_another_second_stream_is_refused():
+    with pytest.raises(ConfigError, match="second=flow"):
+        net(second="flow")

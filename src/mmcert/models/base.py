@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mmcert.errors import DataError, MmcertError
+from mmcert.sampling.camera import CAMERA, cameras_of
 from mmcert.sampling.subsets import Subset
 
 
@@ -69,7 +70,7 @@ class BaseModel(nn.Module, ABC):
         """Logits of ablated inputs; the ablation happens in here.
 
         Args:
-            inputs: Per modality float32 (B, *shape).
+            inputs: Per modality float32 (B, *shape); ``camera`` (B, 4) where the data has it.
             masks: Per modality bool (R, n), True where retained; R is a multiple of B.
 
         Returns:
@@ -84,12 +85,17 @@ class BaseModel(nn.Module, ABC):
         """What every draw of one sample shares, on the model's device.
 
         Args:
-            sample: An item of a data set: ``id`` and ``inputs``, per modality float32 (*shape).
+            sample: An item of a data set: ``id`` and ``inputs``, per modality float32 (*shape);
+                where its ``meta`` has a camera, the inputs get it too.
 
         Raises:
             DataError: Where a modality is missing.
         """
-        return {"id": sample["id"], "inputs": self._on_device(sample)}
+        inputs = self._on_device(sample)
+        cameras = cameras_of([sample.get("meta") or {}])
+        if cameras is not None:
+            inputs[CAMERA] = cameras.to(next(self.parameters()).device)
+        return {"id": sample["id"], "inputs": inputs}
 
     def label(self, state: Any, subsets: Mapping[str, Subset]) -> Tensor:
         """The labels of ``B`` draws of one sample.

@@ -4,7 +4,8 @@ The retained values are averaged over the cells of a coarse work grid (masked av
 that a picture of which 2 % of the pixels are left becomes a dense one before the first convolution:
 a cell without a retained pixel takes the average of the next larger cell that has one. One
 convolution stem per stream, fusion by addition, a small U-Net, bilinear upsampling of the logits.
-Depth enters as inverse depth, which is linear over a plane seen by a pinhole camera.
+Depth enters as inverse depth, which is linear over a plane seen by a pinhole camera; or, to compare
+with the published stream, as surface normals.
 
 Letters: ``B`` samples, ``R`` ablated inputs, ``C`` classes, ``H, W`` native grid, ``h, w`` work
 grid, ``c`` channels of a stream.
@@ -21,6 +22,7 @@ from torch.nn import functional as F
 
 from mmcert.errors import ConfigError
 from mmcert.models.base import BaseModel, repeated
+from mmcert.models.normals import normals_of_inputs
 from mmcert.sampling.encodings import build_encoding
 
 #: Metres; depth enters as NEAR / depth, which is at most about 1 for what a car's camera sees.
@@ -79,11 +81,13 @@ class RGBDFusion(BaseModel):
         encoding: Per modality the configuration of its encoding.
         rgb: The modality with colours, (3, H, W) in [0, 1].
         depth: The modality with depth in metres, (1, H, W); 0 means no measurement.
+        second: What the second stream sees: ``depth``, or surface ``normals`` of the depth that its
+            encoding gives (of ablated depth they are blind, see ``models.normals``).
         grid: Work grid (h, w), the same for every native size.
         widths: Channels at the work grid and at each of three halvings.
 
     Raises:
-        ConfigError: For a modality that the data does not have.
+        ConfigError: For a modality that the data does not have, or another second stream.
     """
 
     default_block = 32
@@ -96,6 +100,7 @@ class RGBDFusion(BaseModel):
         *,
         rgb: str = "rgb",
         depth: str = "depth",
+        second: str = "depth",
         grid: Sequence[int] = (24, 80),
         widths: Sequence[int] = (32, 48, 64, 96),
     ) -> None:
@@ -106,26 +111,29 @@ class RGBDFusion(BaseModel):
                     f"model 'rgbd_fusion' reads the modality '{name}'; the data has "
                     f"{', '.join(inputs)}. Set model.options.rgb and model.options.depth."
                 )
-        self._rgb, self._depth = rgb, depth
+        if second not in ("depth", "normals"):
+            raise ConfigError(f"model.options.second={second} must be depth or normals.")
+        self._rgb, self._depth, self._normals = rgb, depth, second == "normals"
         self._grid = (int(grid[0]), int(grid[1]))
         self._encodings = nn.ModuleDict(
             {name: build_encoding(encoding[name], inputs[name]) for name in (rgb, depth)}
         )
         self._encoding_names = {name: encoding[name]["name"] for name in (rgb, depth)}
-        first, second, third, last = (int(width) for width in widths)
-        # Values, how many there are, the two coordinates of the cell; how many were retained.
+        full, half, quarter, eighth = (int(width) for width in widths)
+        # Widths at full to eighth size of the work grid. Values, how many there are, the two
+        # coordinates of the cell; how many were retained.
         self._depth_is_inverse = bool(encoding[depth].get("inverse", False))
         counted = self._encoding_names[depth] in ("retained_indicator", "doubling", "interpolation")
-        self.stem_rgb = ConvBlock(3 + 1 + 2, first)
-        self.stem_depth = ConvBlock(1 + 1 + 2 + counted, first)
-        self.fuse = ConvBlock(first, first)
-        self.down1 = nn.Sequential(ConvBlock(first, second, stride=2), ConvBlock(second, second))
-        self.down2 = nn.Sequential(ConvBlock(second, third, stride=2), ConvBlock(third, third))
-        self.down3 = nn.Sequential(ConvBlock(third, last, stride=2), ConvBlock(last, last))
-        self.narrow2, self.up2 = ConvBlock(last, third, kernel=1), ConvBlock(third, third)
-        self.narrow1, self.up1 = ConvBlock(third, second, kernel=1), ConvBlock(second, second)
-        self.narrow0, self.up0 = ConvBlock(second, first, kernel=1), ConvBlock(first, first)
-        self.head = nn.Conv2d(first, classes, kernel_size=1)
+        self.stem_rgb = ConvBlock(3 + 1 + 2, full)
+        self.stem_depth = ConvBlock((3 if self._normals else 1) + 1 + 2 + counted, full)
+        self.fuse = ConvBlock(full, full)
+        self.down1 = nn.Sequential(ConvBlock(full, half, stride=2), ConvBlock(half, half))
+        self.down2 = nn.Sequential(ConvBlock(half, quarter, stride=2), ConvBlock(quarter, quarter))
+        self.down3 = nn.Sequential(ConvBlock(quarter, eighth, stride=2), ConvBlock(eighth, eighth))
+        self.narrow2, self.up2 = ConvBlock(eighth, quarter, kernel=1), ConvBlock(quarter, quarter)
+        self.narrow1, self.up1 = ConvBlock(quarter, half, kernel=1), ConvBlock(half, half)
+        self.narrow0, self.up0 = ConvBlock(half, full, kernel=1), ConvBlock(full, full)
+        self.head = nn.Conv2d(full, classes, kernel_size=1)
         # 2.5 times faster on CPUs, the upsampling of the logits seven times.
         self.to(memory_format=torch.channels_last)
 
@@ -150,7 +158,7 @@ class RGBDFusion(BaseModel):
             for name in self.modalities
         }
         x = self.stem_rgb(self._rgb_cells(encoded[self._rgb]))
-        x = self.fuse(x + self.stem_depth(self._depth_cells(encoded[self._depth])))
+        x = self.fuse(x + self.stem_depth(self._depth_cells(encoded[self._depth], inputs)))
         x1 = self.down1(x)
         x2 = self.down2(x1)
         y = self.up2(_enlarge(self.narrow2(self.down3(x2)), x2) + x2)
@@ -165,15 +173,19 @@ class RGBDFusion(BaseModel):
             retained = encoded.new_ones(()).expand_as(encoded[:, :1])
         return self._cells(encoded[:, :3], retained)
 
-    def _depth_cells(self, encoded: Tensor) -> Tensor:
+    def _depth_cells(self, encoded: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         """Encoded depths (R, c', H, W) to the channels of the depth stem (R, c, h, w)."""
         values = encoded[:, :1]
         measured = values > 0
-        if self._depth_is_inverse:
-            inverse = (values * NEAR).clamp(max=4.0)
+        if self._normals:
+            metres = torch.where(measured, 1 / values, 0.0) if self._depth_is_inverse else values
+            cells = self._cells(normals_of_inputs(metres, inputs), torch.ones_like(values))
         else:
-            inverse = torch.where(measured, NEAR / values.clamp(min=NEAR / 4), 0.0)
-        cells = self._cells(inverse, measured.to(encoded.dtype))
+            if self._depth_is_inverse:
+                inverse = (values * NEAR).clamp(max=4.0)
+            else:
+                inverse = torch.where(measured, NEAR / values.clamp(min=NEAR / 4), 0.0)
+            cells = self._cells(inverse, measured.to(encoded.dtype))
         retained = self._retained(self._depth, encoded, 1)
         if self._encoding_names[self._depth] == "interpolation":  # the last channel is a distance
             return torch.cat((cells, F.adaptive_avg_pool2d(encoded[:, -1:], self._grid)), 1)
