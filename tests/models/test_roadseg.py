@@ -28,17 +28,15 @@ META = {"camera": {"fx": 60.0, "fy": 62.0, "u0": 38.5, "v0": 9.0}}
 SIZE = (25, 77)
 
 
-def net(second="depth", rgb=ZERO, depth=ZERO, size=(32, 64), classes=2, **options):
+def net(second="depth", rgb=ZERO, depth=ZERO, size=(32, 64), classes=2):
     torch.manual_seed(0)
-    encoding = {"rgb": rgb, "depth": depth}
     return build_model(
         "roadseg",
         inputs=INPUTS,
         classes=classes,
-        encoding=encoding,
+        encoding={"rgb": rgb, "depth": depth},
         second=second,
         size=size,
-        **options,
     ).eval()
 
 

@@ -20,9 +20,14 @@ Symbols: ``H``, ``W`` rows and columns; depth ``Z`` in metres, 0 or not finite =
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from mmcert.errors import DataError
+from mmcert.sampling.camera import CAMERA, camera_matrices
 
 #: What a pixel without a normal gets.
 NO_NORMAL = (0.0, 0.0, -1.0)
@@ -145,3 +150,26 @@ class SurfaceNormals(nn.Module):
         """
         maps = zip(depth[:, 0], camera, strict=True)
         return torch.stack([surface_normals(one, matrix)[0] for one, matrix in maps])
+
+
+def normals_of_inputs(depth: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+    """Normals of ablated depth maps, each by the camera of its frame.
+
+    Args:
+        depth: Depth in metres, float (R, 1, H, W).
+        inputs: Inputs of a base model; ``camera`` holds ``fx, fy, u0, v0``, (B, 4), and R is a
+            multiple of B.
+
+    Returns:
+        (R, 3, H, W).
+
+    Raises:
+        DataError: Where the camera is unknown.
+    """
+    if CAMERA not in inputs:
+        raise DataError(
+            "model.options.second=normals needs the camera of every frame (meta['camera'] with fx, "
+            "fy, u0, v0 in pixels), and the data set gives none; use model.options.second=depth."
+        )
+    matrices = camera_matrices(inputs[CAMERA])
+    return SurfaceNormals()(depth, matrices.repeat_interleave(len(depth) // len(matrices), dim=0))

@@ -19,11 +19,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmcert.errors import ConfigError, DataError
+from mmcert.errors import ConfigError
 from mmcert.models.base import BaseModel, check_finite, repeated
-from mmcert.models.normals import SurfaceNormals
+from mmcert.models.normals import normals_of_inputs
 from mmcert.models.roadseg_net import RoadSegNet
-from mmcert.sampling.camera import CAMERA, camera_matrices, cameras_of
 from mmcert.sampling.encodings import build_encoding
 from mmcert.sampling.subsets import Subset
 
@@ -92,7 +91,6 @@ class RoadSeg(BaseModel):
         self._encode_rgb = build_encoding(encoding[rgb], inputs[rgb])
         self._encode_depth = build_encoding(encoding[depth], inputs[depth])
         self._inverse = bool(encoding[depth].get("inverse", False))
-        self._surface_normals = SurfaceNormals()
         channels = (
             self._encode_rgb.channels(3),
             self._encode_depth.channels(1) + 2 * self._normals,
@@ -105,14 +103,6 @@ class RoadSeg(BaseModel):
     def modalities(self) -> tuple[str, ...]:
         """Colour and depth."""
         return (self._rgb, self._depth)
-
-    def prepare(self, sample: Mapping[str, Any]) -> Any:
-        """See the base class; with the camera of the frame, where it has one."""
-        state = super().prepare(sample)
-        cameras = cameras_of([sample.get("meta") or {}])
-        if cameras is not None:
-            state["inputs"][CAMERA] = cameras.to(state["inputs"][self._depth].device)
-        return state
 
     def logits(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Tensor:
         """Logits of ablated frames, bilinear on the native grid.
@@ -162,12 +152,5 @@ class RoadSeg(BaseModel):
         if not self._normals:
             scaled = (depth * NEAR).clamp(max=1.0) if self._inverse else depth / FAR
             return torch.cat((scaled, others), 1)
-        if CAMERA not in inputs:
-            raise DataError(
-                "model.options.second=normals needs the camera of every frame (meta['camera'] with "
-                "fx, fy, u0, v0 in pixels), and the data set gives none; use second=depth."
-            )
         metres = torch.where(depth > 0, depth.reciprocal(), 0.0) if self._inverse else depth
-        cameras = camera_matrices(inputs[CAMERA])
-        cameras = cameras.repeat_interleave(len(mask) // len(cameras), dim=0)
-        return torch.cat((self._surface_normals(metres, cameras), others), 1)
+        return torch.cat((normals_of_inputs(metres, inputs), others), 1)
