@@ -106,7 +106,9 @@ def segmentation_rows(draws: int) -> Iterator[Row]:
         settings = {"family": "sample", "over_budgets": over_budgets}
         (result,) = results([sample], meta, budgets, {"closed_evalues": settings})
         mode = "" if over_budgets == "each" else ", `over_budgets: joint`"
-        one = [f"{_down(point['certified_pixel_accuracy'])} / –" for point in result["grid"]]
+        one = [
+            f"{_down(point['certified_pixel_accuracy'])} / {UNDEFINED}" for point in result["grid"]
+        ]
         both = [
             f"{_down(share)} / {_down(point['certified_f_score'])}"
             for share, point in zip(
