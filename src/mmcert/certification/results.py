@@ -27,6 +27,7 @@ from mmcert.certification.options import Option
 from mmcert.certification.wording import promise
 from mmcert.records.certificates import Certificate
 from mmcert.theory.frontier import maximal_budgets
+from mmcert.theory.sequential import BETS, GEOMETRIC_TERMS
 
 Target = tuple[str, Fraction]
 
@@ -69,6 +70,21 @@ def head(
         "threat": dict(grid.kinds),
         "reading": dict(reading),
     }
+
+
+def settings(option: Option) -> dict[str, Any]:
+    """What decided the figures beyond alpha, so that anybody can derive them again from the votes.
+
+    Settings that were left at their defaults are spelled out too.
+    """
+    found: dict[str, Any] = {"test": option.test}
+    if option.test == "margin" and option.name in ("margin", "bonferroni"):
+        found["method"] = "two_bounds" if option.task == "segmentation" else option.method
+    if option.name == "closed_evalues" and not option.sequential:
+        found |= {"levels": list(option.levels), "weights": list(option.weights)}
+    elif option.sequential:
+        found |= {"bets": list(BETS)} if option.test == "margin" else {"terms": GEOMETRIC_TERMS}
+    return found
 
 
 def segmentation_results(
@@ -120,7 +136,7 @@ def _segmentation_reading(counted: segmentation.Counted, alpha: float, unit: str
         ),
         "average": "pooled over samples" if counted.pooled else "mean over samples",
         "samples": len(counted.ids),
-        "test": counted.option.test,
+        **settings(counted.option),
     }
     if not counted.pooled:
         empty = (counted.sizes.sum(axis=1) == 0).sum()
@@ -211,7 +227,7 @@ def _classification_entries(
             "promise": promise(option, batch.claim, guarantee, alpha, "samples"),
             "average": "share of the samples",
             "samples": S,
-            "test": option.test,
+            **settings(option),
             **extra,
         }
         result = head(option, batch.claim, guarantee, family, alpha, draws, grid, reading)

@@ -14,7 +14,7 @@ from mmcert.certification.evaluate import evaluate
 from mmcert.certification.options import Option, parse_statistics
 from mmcert.certification.threat import budgets_from
 from mmcert.cli._certify_config import merged_config
-from mmcert.cli._checkpoint import load_checkpoint
+from mmcert.cli._checkpoint import find_checkpoint, load_checkpoint
 from mmcert.cli._summary import print_summary
 from mmcert.cli._workload import build, build_data
 from mmcert.errors import ConfigError, RecordError
@@ -55,6 +55,7 @@ class Certification:
         self._console = console
         stored, split, _, sha256 = load_checkpoint(given["checkpoint"])
         self._config = config = merged_config(stored, given)
+        self._checkpoint = find_checkpoint(given["checkpoint"]).resolve()
         self._sha256 = sha256
         self._workload = {
             "checkpoint": str(Path(given["checkpoint"]).resolve()),
@@ -254,6 +255,7 @@ class Certification:
             fingerprint=self._fingerprint,
             fingerprint_of=self._facts,
             checkpoint_sha256=self._sha256,
+            checkpoint=str(self._checkpoint),
             stopping=self._settings.mode,
             votes_sha256={i: votes_sha256(self._votes, i) for i in finished} if turnout else {},
             versions=package_versions(),

@@ -33,6 +33,7 @@ class RunDescription:
         fingerprint: Fingerprint of everything that the votes depend on.
         fingerprint_of: That everything, as plain data; empty where it is unknown.
         checkpoint_sha256: SHA-256 of the checkpoint file, or None.
+        checkpoint: Where that file was, or None.
         stopping: ``fixed``, ``sequential`` or ``exhaustive``.
         votes: Votes folders that were evaluated, as given; empty for the directory's own.
         votes_sha256: SHA-256 of each votes file by sample id, or empty.
@@ -51,6 +52,7 @@ class RunDescription:
     fingerprint: str | None = None
     fingerprint_of: Mapping[str, Any] = field(default_factory=dict)
     checkpoint_sha256: str | None = None
+    checkpoint: str | None = None
     stopping: str = "fixed"
     votes: tuple[str, ...] = ()
     votes_sha256: Mapping[str, str] = field(default_factory=dict)
