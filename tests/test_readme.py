@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -123,6 +124,27 @@ def known_keys():
         if len(relative.parts) > 1:
             walk(relative.parts[0], content)
     return found
+
+
+def command_lines():
+    """The command lines of code blocks, as words; loops over ``$scheme`` show the first one."""
+    for page in PAGES:
+        text = page.read_text().replace("\\\n", " ").replace("$scheme", "mmcert")
+        for line in re.findall(r"^ *(mmcert-[a-z]+ .*)$", text, re.M):
+            words = [word for word in shlex.split(line) if word != "..."]
+            yield pytest.param(words, id=f"{page.name}-{' '.join(words[:3])}")
+
+
+@pytest.mark.parametrize("words", list(command_lines()))
+def test_command_lines_are_understood(words):
+    command, *overrides = words
+    name = command.removeprefix("mmcert-")
+    if not (ROOT / "conf" / f"{name}.yaml").is_file():
+        pytest.skip(f"{command} is not composed by Hydra")
+    from hydra import compose, initialize_config_dir
+
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        compose(name, overrides)
 
 
 def test_the_options_table_names_every_statistics_option():
