@@ -28,7 +28,7 @@ META = {"camera": {"fx": 60.0, "fy": 62.0, "u0": 38.5, "v0": 9.0}}
 SIZE = (25, 77)
 
 
-def net(second="depth", rgb=ZERO, depth=ZERO, size=(32, 64), classes=2):
+def net(second="depth", rgb=ZERO, depth=ZERO, size=(32, 64), classes=2, encoder="test_resnet"):
     torch.manual_seed(0)
     return build_model(
         "roadseg",
@@ -37,6 +37,7 @@ def net(second="depth", rgb=ZERO, depth=ZERO, size=(32, 64), classes=2):
         encoding={"rgb": rgb, "depth": depth},
         second=second,
         size=size,
+        encoder=encoder,
     ).eval()
 
 
@@ -224,7 +225,7 @@ def test_a_draw_of_a_real_frame_at_full_size(second, rgb, depth):
     n = dict.fromkeys(INPUTS, native[0] * native[1])
     scheme = make_scheme("mmcert", n, ratio={"rgb": 0.0193, "depth": 0.00214})
     kept = draw_subsets(scheme, seed=0, sample_id=sample["id"], stream="test", draws=range(1))
-    model = net(second, rgb, depth, size=(384, 1248))
+    model = net(second, rgb, depth, size=(384, 1248), encoder="resnet18")
     with torch.inference_mode():
         labels = model.label(model.prepare(sample), kept)
     assert labels.shape == (1, *native)

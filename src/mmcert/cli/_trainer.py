@@ -175,9 +175,23 @@ def _learning_rate(run_dir: Path, monitor: str, options: dict[str, Any]) -> list
     return [pl_callbacks.LearningRateMonitor(**options)]
 
 
+def _ema(run_dir: Path, monitor: str, options: dict[str, Any]) -> list[pl.Callback]:
+    """Exponential moving average of the weights: what is validated, kept as best and certified."""
+    averaging = getattr(pl_callbacks, "EMAWeightAveraging", None)
+    if averaging is None:
+        raise ConfigError(
+            f"callbacks.ema needs pytorch-lightning 2.6 or newer, this is {pl.__version__}; "
+            f"upgrade it, or set callbacks.ema=null."
+        )
+    if not 0 < float(options.get("decay", 0.999)) < 1:
+        raise ConfigError(f"callbacks.ema.decay={options['decay']} must lie between 0 and 1.")
+    return [averaging(**options)]
+
+
 CALLBACKS: dict[str, Callable[[Path, str, dict[str, Any]], list[pl.Callback]]] = {
     "checkpoints": _checkpoints,
     "early_stopping": _early_stopping,
+    "ema": _ema,
     "learning_rate": _learning_rate,
     "progress": _progress,
 }
