@@ -5,6 +5,7 @@ Rounding to nearest makes a printed claim that nobody proved: .9996 becomes 1.00
 
 from __future__ import annotations
 
+import math
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 #: Shown where a ratio is undefined, or a budget was not evaluated.
@@ -19,12 +20,17 @@ def _decimal(value: float, digits: int, rounding: str) -> str:
 
 
 def rounded_down(value: float | None, digits: int = 3) -> str:
-    """``value`` with ``digits`` decimals, never above ``value``; a dash for None.
+    """``value`` with ``digits`` decimals, rounded down; a dash for None.
 
-    >>> rounded_down(0.9996), rounded_down(0.7), rounded_down(None)
-    ('0.999', '0.700', '–')
+    What is stored is the largest float below the exact ratio: 9/10 is stored as
+    0.8999999999999999. The next float above is therefore what is rounded, and 9/10 shows as 0.900.
+
+    >>> rounded_down(0.9996), rounded_down(0.8999999999999999), rounded_down(None)
+    ('0.999', '0.900', '–')
     """
-    return UNDEFINED if value is None else _decimal(value, digits, ROUND_FLOOR)
+    if value is None:
+        return UNDEFINED
+    return _decimal(math.nextafter(value, math.inf), digits, ROUND_FLOOR)
 
 
 def rounded_up(value: float | None, digits: int = 3) -> str:
