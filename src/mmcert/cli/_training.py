@@ -209,11 +209,13 @@ def resumable(config: Mapping[str, Any], run_dir: Path) -> Path | None:
     return last
 
 
-def checkpoint_record(config: Mapping[str, Any], data: DataModule) -> dict[str, Any]:
+def checkpoint_record(
+    config: Mapping[str, Any], data: DataModule, split: str = "train"
+) -> dict[str, Any]:
     """What every checkpoint carries beside the weights: plain data, nothing to run."""
     from mmcert.records.run import package_versions
 
-    dataset = data.dataset("train")
+    dataset = data.dataset(split)
     carried = {key: copy.deepcopy(config.get(key)) for key in CARRIED}
     carried["inputs"] = {
         name: {
