@@ -328,6 +328,8 @@ class TestWhatIsWritten:
             assert ("at every budget" in text) == (one["over_budgets"] == "joint")
             if one["statistics"] == "closed_evalues":
                 assert "nothing is said about which" in text
+            if one["guarantee"] == "per_element":  # a mean: all false ones may come at once
+                assert "on average up to a share alpha" in text
 
     def test_what_the_draws_cannot_certify_is_said(self, random_votes):
         lines = []

@@ -3,11 +3,13 @@
 import itertools
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
 from mmcert.errors import ConfigError
 from mmcert.theory.attacks import Attack
 from mmcert.theory.bounds import upper_tail
+from mmcert.theory.evalues import closed_counts, evalue_groups, harmonic_alpha
 from mmcert.theory.planning import (
     STATISTICS,
     certifiable,
@@ -35,6 +37,19 @@ def test_the_largest_budgets_of_the_kitti_setting(statistics, reach):
         largest_budget(KITTI, RAY, N, 0.001, P, statistics) for N in (100, 200, 500, 1000, 10000)
     ]
     assert found == reach
+
+
+def test_claims_joint_over_budgets_reach_less_far():
+    joint = {"over_budgets": "joint"}
+    reach = largest_budget(KITTI, RAY, 100, 0.001, P, "closed_evalues", options=joint)
+    assert reach is not None
+    level = harmonic_alpha(0.001, P)
+    votes = np.zeros(101, dtype=np.int64)
+    votes[100] = P
+    budgets = [{"rgb": r, "depth": 2 * r} for r in (reach, reach + 1)]
+    t = [round_up(KITTI.threshold(Attack(budget))) for budget in budgets]
+    assert closed_counts(*evalue_groups(votes, t, level, joint=True), level).tolist() == [P, 0]
+    assert reach < largest_budget(KITTI, RAY, 100, 0.001, P, "closed_evalues")
 
 
 def test_no_number_of_draws_passes_the_wall_at_delta_one_half():

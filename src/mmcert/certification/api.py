@@ -256,8 +256,11 @@ def _levels(
     if option.test == "margin":
         keys, inverse = np.unique(own * (N + 1) + rival, return_inverse=True)
         votes, rivals, place = keys // (N + 1), keys % (N + 1), inverse.reshape(-1)
-    else:
+    elif option.stepwise:  # these tests want a level for every number of votes
         votes, rivals, place = np.arange(N + 1), None, own
+    else:
+        present, inverse = np.unique(own, return_inverse=True)
+        votes, rivals, place = present, None, inverse.reshape(-1)
     elements = np.zeros((classes, len(votes)), np.int64)
     np.add.at(elements, (labels, place), 1)
     return Levels(votes, rivals, elements), place.astype(np.intp)

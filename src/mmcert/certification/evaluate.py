@@ -301,7 +301,12 @@ def _warn(
     if isinstance(first, SampleHistogram):
         P = max(int((first.robust or first.stable).elements.sum()), 1)
     asked: dict[str, Mapping[str, Any]] = {
-        option.name: {"method": option.method, "levels": option.levels, "weights": option.weights}
+        option.name: {
+            "method": option.method,
+            "levels": option.levels,
+            "weights": option.weights,
+            "over_budgets": option.over_budgets,
+        }
         for option in options
     }
     for sentence in warnings_for(

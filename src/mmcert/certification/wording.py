@@ -54,12 +54,13 @@ def promise(
     if guarantee == "per_element":
         return (
             f"Of the {unit} that are counted, for each by itself: {what}, {chance}. Not for all of "
-            f"them together: up to a share alpha of those that are not certifiable may be counted."
+            f"them together: of those that are not certifiable, on average up to a share alpha is "
+            f"counted."
         )
     if guarantee == "per_sample" and unit == "samples":
         return (
             f"For each counted sample by itself: {what}, {chance}. Not for all of them together: "
-            f"up to a share alpha of those that are not certifiable may be counted."
+            f"of those that are not certifiable, on average up to a share alpha is counted."
         )
     if guarantee == "per_sample":
         return f"For all counted {unit} of a sample together: {what}, {chance}, for each sample."

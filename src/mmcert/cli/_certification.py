@@ -216,6 +216,7 @@ class Certification:
                     "method": option.method,
                     "levels": option.levels,
                     "weights": option.weights,
+                    "over_budgets": option.over_budgets,
                 }
                 for option in self._options
             },

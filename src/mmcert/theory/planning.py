@@ -16,7 +16,7 @@ from mmcert.errors import ConfigError
 from mmcert.theory.attacks import Attack
 from mmcert.theory.bounds import check_alpha, check_counts, clopper_pearson_lower, upper_tail
 from mmcert.theory.difference import BERGER_BOOS_DRAWS, largest_margin
-from mmcert.theory.evalues import LEVELS, WEIGHTS, calibrate, closed_count
+from mmcert.theory.evalues import LEVELS, WEIGHTS, calibrate, closed_count, harmonic_alpha
 from mmcert.theory.schemes import Scheme
 
 #: Statistics whose reach with unanimous votes is known here.
@@ -38,7 +38,8 @@ def unanimous_margin(
         alpha: Failure probability of the family (the share of one family where it is split).
         P: Elements in the family; ``binomial`` and ``margin`` do not depend on it.
         statistics: One of ``STATISTICS``.
-        options: ``method`` of ``margin``; ``levels`` and ``weights`` of ``closed_evalues``.
+        options: ``method`` of ``margin``; ``levels``, ``weights`` and ``over_budgets`` of
+            ``closed_evalues``.
 
     Returns:
         ``m`` such that a budget is within reach iff its margin is at most ``m``.
@@ -53,6 +54,8 @@ def unanimous_margin(
     method = str(given.get("method", "auto"))
     levels = tuple(float(level) for level in given.get("levels", LEVELS))
     weights = tuple(float(weight) for weight in given.get("weights", WEIGHTS))
+    if statistics == "closed_evalues" and given.get("over_budgets") == "joint":
+        alpha = harmonic_alpha(alpha, P)
     return _unanimous_margin(N, alpha, P, statistics, method, levels, weights)
 
 
