@@ -19,5 +19,5 @@ done
 for scheme in mmcert randomized_ablation; do
   step mmcert-certify checkpoint="$out/training/$scheme" run_dir="$out/$scheme"
 done
-step mmcert-report runs="[$out/mmcert,$out/randomized_ablation]" 'ray={rgb: 2, depth: 1}' run_dir="$out"
+step mmcert-report runs="[$out/mmcert,$out/randomized_ablation]" 'ray={rgb: 4, depth: 1}' run_dir="$out"
 printf '\nThe demo took %d s. Open %s/report/index.html\n' "$((SECONDS - began))" "$out"
