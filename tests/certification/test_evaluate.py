@@ -331,6 +331,23 @@ class TestWhatIsWritten:
             if one["guarantee"] == "per_element":  # a mean: all false ones may come at once
                 assert "on average up to a share alpha" in text
 
+    @pytest.mark.parametrize(
+        ("change", "facts", "message"),
+        [
+            ({"counts": 2}, {}, "votes of 100 draws|must sum to draws"),
+            ({}, {"voting": "exhaustive"}, "counts all"),
+            ({"draws": 99}, {}, "of 99 draws|must sum to draws = 99"),
+        ],
+    )
+    def test_votes_in_memory_are_checked_like_files(self, random_votes, change, facts, message):
+        votes = random_votes("segmentation", samples=1, draws=100)
+        one = votes[0]
+        if "counts" in change:
+            change = {"counts": one.counts * 0 + 100}  # every class unanimous
+        meta = dataclasses.replace(votes.meta, **facts)
+        with pytest.raises(RecordError, match=message):
+            evaluate([dataclasses.replace(one, **change)], meta, budgets=[{}])
+
     def test_what_the_draws_cannot_certify_is_said(self, random_votes):
         lines = []
         votes = random_votes("segmentation", samples=1, draws=10)

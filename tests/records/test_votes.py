@@ -244,6 +244,19 @@ class TestSeveralFolders:
         with pytest.raises(RecordError, match="overlap"):
             VotesFolders(folders).read("a")
 
+    def test_sequential_votes_are_a_prefix_of_the_draws(self, tmp_path, meta, make_sample):
+        meta = dataclasses.replace(meta, voting="sequential")
+        for name, second in (("gap", (11, 21)), ("whole", (10, 20))):
+            parts = [make_sample("a", draw_range=(bounds,)) for bounds in ((0, 10), second)]
+            folders = [
+                self.write(tmp_path / f"{name}{i}", meta, part) for i, part in enumerate(parts)
+            ]
+            if name == "gap":
+                with pytest.raises(RecordError, match="without a gap"):
+                    VotesFolders(folders).read("a")
+            else:
+                assert VotesFolders(folders).read("a").draws == 20
+
     def test_blocks_of_different_k_are_an_error(self, tmp_path, meta, make_sample):
         parts = [
             make_sample("a", k=(12, 3), draw_range=((0, 10),)),

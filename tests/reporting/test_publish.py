@@ -98,6 +98,7 @@ def test_each_number_comes_with_what_it_guarantees(published):
         assert f"<code>{field}</code>" in text
     assert "so no radius is quoted from it" in text
     assert "A number, not a set" in text
+    assert "The votes shown chose it: an illustration" in text
     assert "pixel of the depth map" in text
     assert "voting 1 min 15 s" in text
     assert "modification of rgb and modification of depth" in text

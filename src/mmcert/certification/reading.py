@@ -10,8 +10,9 @@ from mmcert.certification.classification import SampleCounts
 from mmcert.certification.histograms import SampleHistogram, claimed_label, histogram
 from mmcert.certification.options import Option
 from mmcert.errors import RecordError
+from mmcert.records.folders import VotesFolders
 from mmcert.records.meta import VotesMeta
-from mmcert.records.votes import SampleVotes
+from mmcert.records.votes import SampleVotes, check_sample
 
 Sample = SampleHistogram | SampleCounts
 
@@ -31,12 +32,15 @@ def read_samples(
         claims: Claims that will be; None: all.
 
     Raises:
-        RecordError: Where there is no sample.
+        RecordError: Where there is no sample, or votes are not what they say.
     """
     pairs = any(option.test == "margin" for option in options)
     stable = claims is None or set(claims) != {"robust"}
+    checked = isinstance(votes, VotesFolders)  # as they are read
     samples: list[Sample] = []
     for sample in votes:
+        if not checked:
+            check_sample(sample, meta, f"sample '{sample.id}'")
         if meta.task == "segmentation":
             samples.append(histogram(sample, meta.ignore_index, pairs=pairs, stable=stable))
         else:

@@ -118,7 +118,16 @@ class VotesFolders:
         if not homes:
             raise RecordError(f"{self.folders[0]}: no votes of sample '{sample_id}'; {REMEDY}")
         parts = [read_sample(folder, sample_id, self._metas[folder]) for folder in homes]
-        return parts[0] if len(parts) == 1 else _add_blocks(parts, homes)
+        sample = parts[0] if len(parts) == 1 else _add_blocks(parts, homes)
+        ends = [0, *(stop for _, stop in sample.draw_range or ())]
+        if self.meta.voting == "sequential" and any(
+            start != end for (start, _), end in zip(sample.draw_range or (), ends, strict=False)
+        ):
+            raise RecordError(
+                f"sample '{sample_id}' in {homes[0]}: sequential votes count their draws from the "
+                f"first on without a gap, here they are {list(sample.draw_range or ())}; {REMEDY}"
+            )
+        return sample
 
 
 def _add_blocks(parts: list[SampleVotes], homes: list[Path]) -> SampleVotes:

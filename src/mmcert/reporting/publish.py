@@ -195,6 +195,11 @@ def _sample(
     why = "" if wanted else " It is the sample with the median abstained part, not the best one."
     if map_budget is None and len(report.runs) > 1:
         why += " The budget is the one on the ray where the runs differ most."
+    if not wanted or map_budget is None:
+        why += (
+            " The votes shown chose it: an illustration, since alpha holds for a sample and a "
+            "budget that are fixed before the votes."
+        )
     missing = (
         ""
         if pictures.rgb is not None
