@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 ONE = Fraction(1)
 
 
+@lru_cache(maxsize=65536)
 def ratio(n_before: int, n_after: int, k: int) -> Fraction:
     """``C(n_after, k) / C(n_before, k)`` factor by factor."""
     if n_after < k:
         return Fraction(0)
+    if abs(n_after - n_before) > k:  # fewer factors this way
+        return Fraction(math.perm(n_after, k), math.perm(n_before, k))
     top = bottom = 1
     if n_after <= n_before:
         for j in range(n_after + 1, n_before + 1):
@@ -90,10 +95,28 @@ def margin(
     return min(ONE, 1 + possible - 2 * shared)
 
 
-def threshold(m: Fraction) -> Fraction:
-    """``t = (1 + m)/2`` as the float above it, which is what was tested; exact value of it."""
-    exact = (1 + m) / 2
-    stored = float(exact)
-    if Fraction(stored) < exact:
-        stored = math.nextafter(stored, math.inf)
-    return Fraction(stored)
+def float_above(value: Fraction) -> float:
+    """The smallest float that is not below ``value``."""
+    nearest = float(value)
+    return nearest if Fraction(nearest) >= value else math.nextafter(nearest, math.inf)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What the votes of a sample must exceed at one budget.
+
+    Args:
+        t: ``(1 + m)/2`` as the float above it: the threshold that was tested.
+        m: ``min(m, 1)`` as the float above it.
+        exact: ``min(m, 1)``.
+    """
+
+    t: Fraction
+    m: Fraction
+    exact: Fraction
+
+
+@lru_cache(maxsize=65536)
+def limit_of(m: Fraction) -> Limit:
+    """The limits that belong to a margin."""
+    return Limit(Fraction(float_above((1 + m) / 2)), Fraction(float_above(m)), m)

@@ -1,0 +1,187 @@
+"""How many elements closed testing certifies at least, for samples and for whole data sets."""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
+from functools import lru_cache
+
+from mmcert.certification.verifier.evalues import (
+    closed_count,
+    harmonic,
+    margin_martingale,
+    martingale,
+    steps,
+)
+from mmcert.certification.verifier.margins import gap_of_bounds
+from mmcert.certification.verifier.naming import pvalues
+from mmcert.certification.verifier.overlap import Limit
+from mmcert.certification.verifier.rule import Rule
+from mmcert.certification.verifier.tails import (
+    ONE,
+    ZERO,
+    decimal_of,
+    exact,
+    power,
+    rounding,
+)
+from mmcert.certification.verifier.tally import Pair, View
+
+Groups = list[tuple[Decimal, int]]
+
+
+def at_least(rule: Rule, views: Sequence[View], alpha: Decimal, label: int | None) -> list[int]:
+    """Certified elements of one family, at least, per budget.
+
+    Args:
+        rule: ``closed_evalues``.
+        views: The samples whose elements make the family.
+        alpha: Level of the family.
+        label: The class whose elements make it; None for those of all classes.
+    """
+    members = [_members(one, label) for one in views]
+    size = sum(sum(own.values()) for own in members)
+    if rule.joint and size:
+        with rounding(up=False):
+            alpha = alpha / harmonic(size)
+        views = chained(views)
+    budgets = range(len(views[0].limits))
+    if rule.sequential:
+        e = [
+            {pair: sequential_evalues(rule, one, pair) for pair in own}
+            for one, own in zip(views, members, strict=True)
+        ]
+        families: list[Groups] = [
+            [
+                (values[pair][g], count)
+                for values, own in zip(e, members, strict=True)
+                for pair, count in own.items()
+            ]
+            for g in budgets
+        ]
+    else:
+        parts = [_groups(rule, one, own, alpha) for one, own in zip(views, members, strict=True)]
+        families = [[group for part in parts for group in part[g]] for g in budgets]
+    return [closed_count(family, alpha) for family in families]
+
+
+def _members(one: View, label: int | None) -> dict[Pair, int]:
+    chosen = one.counted if label is None else [one.counted[label]]
+    total: dict[Pair, int] = {}
+    for own in chosen:
+        for pair, count in own.items():
+            total[pair] = total.get(pair, 0) + count
+    return total
+
+
+def chained(views: Sequence[View]) -> list[View]:
+    """Limits that rise along one order of the budgets for every sample, as joint claims need.
+
+    Budgets are sorted by their largest threshold over the samples (then by the sum of them); each
+    sample's limits become their running maximum, so what is certified stays certified.
+    """
+    budgets = range(len(views[0].limits))
+    t = {id(one.limits): [limit.t for limit in one.limits] for one in views}
+    m = {id(one.limits): [limit.m for limit in one.limits] for one in views}
+    rises: dict[int, tuple[Limit, ...]] = {}
+    for rows in (t, m):
+        each = [rows[id(one.limits)] for one in views]
+        order = sorted(budgets, key=lambda g: (max(r[g] for r in each), sum(r[g] for r in each)))
+        for row in rows.values():
+            for before, after in itertools.pairwise(order):
+                row[after] = max(row[after], row[before])
+    for one in views:
+        rises[id(one.limits)] = tuple(
+            Limit(t[id(one.limits)][g], m[id(one.limits)][g], one.limits[g].exact) for g in budgets
+        )
+    return [replace(one, limits=rises[id(one.limits)]) for one in views]
+
+
+def _groups(rule: Rule, one: View, own: dict[Pair, int], alpha: Decimal) -> list[Groups]:
+    """A sample's elements by e-value, per budget, from a fixed number of draws."""
+    total = sum(own.values())
+    by_votes = Ranking([(Fraction(votes), n) for (votes, _), n in own.items()])
+    by_margin: dict[Decimal, Ranking] = {}
+    result = []
+    for limit in one.limits:
+        unanimous = _unanimous(one, limit, rule.test)
+        values, reached = [ZERO], [total]
+        for b, value in steps(rule.levels, rule.weights, alpha, unanimous):
+            values.append(value)
+            if rule.test == "binomial":
+                fewest = _critical(one.draws, limit.t, one.fixed, b)
+                reached.append(by_votes.at_least(Fraction(fewest)))
+            elif b == unanimous:
+                reached.append(own.get((one.draws, 0), 0))
+            else:
+                if b not in by_margin:
+                    by_margin[b] = _rejected_margins(one, own, b)
+                reached.append(by_margin[b].at_least(limit.m) if limit.m < 1 else 0)
+        reached.append(0)
+        result.append([(e, reached[i] - reached[i + 1]) for i, e in enumerate(values)])
+    return result
+
+
+class Ranking:
+    """Numbers of elements with scores, to be asked how many have at least some score."""
+
+    def __init__(self, scored: Sequence[tuple[Fraction, int]]) -> None:
+        falling = sorted((-score, n) for score, n in scored)
+        self._falling = [score for score, _ in falling]
+        self._sums = [0]
+        for _, n in falling:
+            self._sums.append(self._sums[-1] + n)
+
+    def at_least(self, score: Fraction) -> int:
+        """How many elements have that score or more."""
+        return self._sums[bisect_right(self._falling, -score)]
+
+
+def _rejected_margins(one: View, own: dict[Pair, int], b: Decimal) -> Ranking:
+    """Elements by the margin that two bounds reject at ``b`` (``b/C``: labels the votes chose)."""
+    each = exact(b) / (2 if one.fixed else 2 * one.classes)
+    return Ranking([(gap_of_bounds(*pair, one.draws, each), n) for pair, n in own.items()])
+
+
+def _unanimous(one: View, limit: Limit, test: str) -> Decimal:
+    """The p-value of unanimous votes, the smallest that any votes give."""
+    if test == "binomial":
+        return pvalues(one.draws, limit.t, one.fixed)[one.draws]
+    if limit.m >= 1:
+        return ONE
+    with rounding(up=True):  # both tails are equal at s = (1 + m)/2
+        p = 2 * power(decimal_of((1 + limit.m) / 2, up=True), one.draws)
+        return min(p * (1 if one.fixed else one.classes), ONE)
+
+
+@lru_cache(maxsize=65536)
+def _critical(draws: int, t: Fraction, fixed: bool, b: Decimal) -> int:
+    """The fewest votes with a p-value of at most ``b``; ``N + 1`` where none has."""
+    tails = pvalues(draws, t, fixed)
+    return draws + 1 - bisect_right(tails[::-1], b)
+
+
+def sequential_evalues(rule: Rule, one: View, pair: Pair) -> list[Decimal]:
+    """e-values at the time the votes stopped, per budget, of elements with these votes.
+
+    Labels that the votes chose get ``E/C``: at most the average over all labels. For joint claims
+    no e-value may rise along growing thresholds.
+    """
+    votes, rival = pair
+    values = []
+    for limit in one.limits:
+        if rule.test == "margin":
+            e = margin_martingale(votes, rival, one.draws, limit.m, rule.bets)
+        else:
+            e = martingale(votes, one.draws, limit.t, rule.terms)
+        with rounding(up=False):
+            values.append(e if one.fixed else e / one.classes)
+    if rule.joint:
+        order = sorted(range(len(values)), key=lambda g: one.limits[g].t)
+        for before, after in itertools.pairwise(order):
+            values[after] = min(values[after], values[before])
+    return values

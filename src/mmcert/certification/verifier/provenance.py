@@ -1,0 +1,186 @@
+"""``run.json`` and ``config.yaml``: are these the votes and the base model of the run?"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mmcert.certification.verifier.derive import Case
+from mmcert.certification.verifier.findings import CheckError, Findings
+from mmcert.certification.verifier.rule import number
+from mmcert.certification.verifier.votes import Meta, VotesFolders
+
+#: Encodings that show the base model positions and values of the retained elements only.
+BY_POSITION = ("zero", "constant_mean", "retained_indicator", "doubling", "interpolation")
+#: Encodings that show it the retained values in their order only.
+BY_ORDER = ("compact",)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A ``config.yaml``; empty where there is none.
+
+    Raises:
+        CheckError: Where it cannot be read or holds no mapping.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CheckError(f"{path}: cannot be read ({error})") from None
+    if not isinstance(content, dict):
+        raise CheckError(f"{path}: no mapping")
+    return content
+
+
+def votes_folders(run_dir: Path, run: Mapping[str, Any]) -> list[Path]:
+    """Where the votes of a run are: its own folder, or those that it evaluated.
+
+    Raises:
+        CheckError: Where one is not there.
+    """
+    named = run.get("votes") or [str(run_dir / "votes")]
+    folders = [Path(str(name)) for name in named]
+    for folder in folders:
+        if not folder.is_dir():
+            raise CheckError(f"{folder}: the votes of this run are not there")
+    return folders
+
+
+def source_config(folder: Path) -> dict[str, Any]:
+    """The configuration of the run that made the votes, which stands beside them."""
+    return read_config(folder.parent / "config.yaml") if folder.name == "votes" else {}
+
+
+def alpha_of(config: Mapping[str, Any]) -> Fraction | None:
+    """The failure probability that a configuration asks for, or None."""
+    return None if config.get("alpha") is None else number(config["alpha"], "config.yaml: alpha")
+
+
+def check_run(run: Mapping[str, Any], votes: VotesFolders, findings: Findings) -> None:
+    """The description of the run is whole, and its votes are those that it describes."""
+    facts = run.get("fingerprint_of") or {}
+    if facts:
+        text = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        message = f"run.json: fingerprint {run.get('fingerprint')}, derived {digest}"
+        findings.check("description", run.get("fingerprint") == digest, message)
+        _check_facts(facts, run, votes, findings)
+    else:
+        findings.skip("fingerprint (run.json does not say what it is made of)")
+    meta = votes.meta
+    expected: list[tuple[str, object, object]] = [
+        ("task", run.get("task"), meta.task),
+        ("scheme", run.get("scheme"), meta.scheme),
+        ("stopping", run.get("stopping"), meta.voting),
+        ("elements", run.get("elements"), dict(meta.elements)),
+    ]
+    if meta.fingerprint is not None:
+        expected.append(("fingerprint", run.get("fingerprint"), meta.fingerprint))
+    for name, said, found in expected:
+        message = f"run.json: {name} is {said!r}, of the votes it is {found!r}"
+        findings.check("description", said == found, message)
+
+
+def _check_facts(
+    facts: Mapping[str, Any], run: Mapping[str, Any], votes: VotesFolders, findings: Findings
+) -> None:
+    """What the fingerprint is made of agrees with the votes."""
+    meta = votes.meta
+    scheme = facts.get("scheme") or {}
+    pairs: list[tuple[str, object, object]] = []
+    if "name" in scheme:
+        pairs.append(("scheme", scheme["name"], meta.scheme))
+    checkpoint = run.get("checkpoint_sha256")
+    for name, known in (("mode", meta.voting), ("checkpoint_sha256", checkpoint)):
+        if name in facts:
+            pairs.append((name, facts[name], known))
+    if scheme.get("k") is not None:
+        pairs.append(("k", scheme["k"], {name: k for name, (_, k) in meta.sizes.items()}))
+    if meta.voting == "fixed" and "draws" in facts:
+        pairs.append(("draws", facts["draws"], meta.draws))
+    if isinstance(facts.get("samples"), Mapping) and run.get("command") == "certify":
+        pairs.append(("samples", facts["samples"].get("count"), len(votes.ids)))
+    for name, said, found in pairs:
+        message = f"run.json: fingerprint_of says {name} = {said!r}, the votes {found!r}"
+        findings.check("description", said == found, message)
+
+
+def check_hashes(run: Mapping[str, Any], votes: VotesFolders, findings: Findings) -> None:
+    """Every votes file is the one that was written: none changed, missing, or added."""
+    stored = run.get("votes_sha256") or {}
+    if not stored:
+        findings.skip("SHA-256 of the votes files (run.json records none)")
+        return
+    for sample_id in sorted(set(stored) | set(votes.ids)):
+        homes = votes.homes.get(sample_id)
+        if homes is None:
+            findings.fail("votes files", f"{sample_id}.npz is missing; run.json lists it")
+        elif sample_id not in stored:
+            findings.fail("votes files", f"{homes[0]}/{sample_id}.npz: run.json does not list it")
+        else:
+            path = homes[0] / f"{sample_id}.npz"
+            found = file_sha256(path)
+            message = f"{path}: SHA-256 {found}, run.json says {stored[sample_id]}"
+            findings.check("votes files", found == stored[sample_id], message)
+
+
+def check_checkpoint(run: Mapping[str, Any], findings: Findings) -> None:
+    """The checkpoint is still the file whose votes these are, where it can be found."""
+    stored, path = run.get("checkpoint_sha256"), run.get("checkpoint")
+    if stored is None:
+        findings.skip("checkpoint (run.json records no SHA-256 of one)")
+    elif path is None:
+        findings.skip("checkpoint (run.json does not say where it was)")
+    elif not Path(path).is_file():
+        findings.skip(f"checkpoint (no file at {path})")
+    else:
+        found = file_sha256(Path(path))
+        message = f"{path}: SHA-256 {found}, run.json says {stored}"
+        findings.check("checkpoint", found == stored, message)
+
+
+def check_document(
+    document: Mapping[str, Any], meta: Meta, samples: int, findings: Findings
+) -> None:
+    """``metrics.json`` is about these votes."""
+    for name, said, found in (
+        ("task", document.get("task"), meta.task),
+        ("scheme", document.get("scheme"), meta.scheme),
+        ("samples", document.get("samples"), samples),
+        ("elements", document.get("elements"), dict(meta.elements)),
+    ):
+        message = f"metrics.json: {name} is {said!r}, of the votes it is {found!r}"
+        findings.check("settings", said == found, message)
+
+
+def check_encoding(source: Mapping[str, Any], case: Case, findings: Findings) -> None:
+    """Equal sub-samples gave equal inputs: what the base model saw is sound against the threat."""
+    encoding = source.get("encoding")
+    if not isinstance(encoding, Mapping):
+        findings.skip("encoding of the base model's input (no configuration says it)")
+        return
+    scheme = source.get("scheme")
+    ratio = isinstance(scheme, Mapping) and scheme.get("ratio") is not None
+    for name, kind in case.kinds.items():
+        one = encoding if "name" in encoding else encoding.get(name)
+        used = one.get("name") if isinstance(one, Mapping) else None
+        if kind == "modification":
+            holds = used in BY_POSITION or used in BY_ORDER
+        else:
+            holds = used in BY_ORDER and not ratio
+        message = f"config.yaml: {kind} of {name} cannot be certified with encoding {used!r}"
+        message += " and a ratio instead of k" if ratio else ""
+        findings.check("settings", holds, message)
