@@ -147,6 +147,13 @@ def test_votes_changed_after_the_run_are_refused(run_of_votes, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_votes_that_the_run_lists_and_that_are_gone_are_refused(run_of_votes, tmp_path):
+    (run_of_votes / "votes" / "b.npz").unlink()
+    with pytest.raises(RecordError, match=r"b\.npz.*chosen after the votes"):
+        evaluate(run_of_votes, tmp_path / "out")
+    assert not (tmp_path / "out" / "metrics.json").exists()
+
+
 def test_a_threat_that_the_encoding_does_not_allow_is_refused(run_of_votes, tmp_path):
     with pytest.raises(UnsoundError, match="position"):
         evaluate(
@@ -222,6 +229,9 @@ def test_the_command_certifies_votes_and_sweeps(run_of_votes, tmp_path):
         for job in ("0", "1")
     ]
     assert alphas == [0.01, 0.001]
+    unset = command("run_dir=failed", cwd=tmp_path)
+    assert unset.returncode == 1
+    assert "evaluate: set votes=;" in unset.stderr
     failed = command(f"votes={tmp_path}/nowhere", "run_dir=failed", cwd=tmp_path)
     assert failed.returncode != 0
     assert "no votes here" in failed.stderr

@@ -51,7 +51,7 @@ def run_app(config_name: str, job: Job) -> None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.errors import CompactHydraException
     from omegaconf import DictConfig, OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
+    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
     def task(config: DictConfig) -> Any:
         run_dir = Path(HydraConfig.get().runtime.output_dir).resolve()
@@ -62,6 +62,10 @@ def run_app(config_name: str, job: Job) -> None:
         except (MmcertError, OmegaConfBaseException) as error:
             with contextlib.suppress(OSError):  # Hydra made the folder; leave none behind if empty
                 run_dir.rmdir()
+            if isinstance(error, MissingMandatoryValue) and error.full_key:
+                error = ConfigError(
+                    f"set {error.full_key}=; mmcert-{config_name} --help shows how."
+                )
             raise CompactHydraException(f"{config_name}: {error}") from None
         except KeyboardInterrupt:
             line = resume_line()

@@ -107,10 +107,11 @@ def read_plain(file: Path) -> dict[str, Any]:
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        # torch's own message advises loading with weights_only=False: not what a person should do
         raise RecordError(
-            f"{file} cannot be read as a checkpoint of plain data: {reason} It is truncated, or "
-            f"holds objects whose loading would run code; take another copy or train again."
+            f"{file} cannot be read as a checkpoint of plain data ({type(error).__name__}). It is "
+            f"truncated, or holds objects whose loading would run code; take another copy or train "
+            f"again."
         ) from error
     if not isinstance(content, dict):
         raise RecordError(f"{file} holds no dictionary; it is no checkpoint of mmcert-train.")

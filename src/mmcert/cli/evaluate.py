@@ -164,6 +164,12 @@ def check_untouched(votes: VotesFolders, source: SourceRun | None) -> None:
     if source is None or len(votes.folders) > 1 or not source.description.votes_sha256:
         return
     stored = source.description.votes_sha256
+    if missing := sorted(stored.keys() - set(votes.ids)):
+        raise RecordError(
+            f"{votes.folders[0]}: votes that run.json lists are missing ({len(missing)} in all, "
+            f"e.g. {missing[0]}.npz); a figure without them would be chosen after the votes. "
+            f"Restore them, or certify again."
+        )
     for sample_id in votes.ids:
         if sample_id in stored and votes_sha256(votes.folders[0], sample_id) != stored[sample_id]:
             raise RecordError(
