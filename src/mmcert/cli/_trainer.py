@@ -177,15 +177,14 @@ def _learning_rate(run_dir: Path, monitor: str, options: dict[str, Any]) -> list
 
 def _ema(run_dir: Path, monitor: str, options: dict[str, Any]) -> list[pl.Callback]:
     """Exponential moving average of the weights: what is validated, kept as best and certified."""
-    averaging = getattr(pl_callbacks, "EMAWeightAveraging", None)
-    if averaging is None:
+    try:
+        from mmcert.cli._moving_average import MovingAverage
+    except ImportError:
         raise ConfigError(
             f"callbacks.ema needs pytorch-lightning 2.6 or newer, this is {pl.__version__}; "
             f"upgrade it, or set callbacks.ema=null."
-        )
-    if not 0 < float(options.get("decay", 0.999)) < 1:
-        raise ConfigError(f"callbacks.ema.decay={options['decay']} must lie between 0 and 1.")
-    return [averaging(**options)]
+        ) from None
+    return [MovingAverage(**options)]
 
 
 CALLBACKS: dict[str, Callable[[Path, str, dict[str, Any]], list[pl.Callback]]] = {
