@@ -50,6 +50,7 @@ def run_app(config_name: str, job: Job) -> None:
     import hydra
     from hydra.core.hydra_config import HydraConfig
     from hydra.errors import CompactHydraException
+    from hydra.types import RunMode
     from omegaconf import DictConfig, OmegaConf
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -69,7 +70,7 @@ def run_app(config_name: str, job: Job) -> None:
             raise CompactHydraException(f"{config_name}: {error}") from None
         except KeyboardInterrupt:
             line = resume_line()
-            if "run_dir=" not in line and HydraConfig.get().mode.name == "RUN":
+            if "run_dir=" not in line and HydraConfig.get().mode == RunMode.RUN:
                 line += f" run_dir={shlex.quote(str(run_dir))}"
             print(f"\nInterrupted. To go on where it stopped:\n  {line}", file=sys.stderr)
             raise SystemExit(130) from None
