@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import mmcert
 from mmcert.errors import ConfigError, MmcertError
@@ -49,13 +50,16 @@ def run_app(config_name: str, job: Job) -> None:
     """
     import hydra
     from hydra.core.hydra_config import HydraConfig
-    from hydra.errors import CompactHydraException
+    from hydra.errors import CompactHydraException, HydraException
     from hydra.types import RunMode
     from omegaconf import DictConfig, OmegaConf
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+    begun: list[Path] = []
+
     def task(config: DictConfig) -> Any:
         run_dir = Path(HydraConfig.get().runtime.output_dir).resolve()
+        begun.append(run_dir)
         try:
             plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
             assert isinstance(plain, dict)
@@ -67,7 +71,11 @@ def run_app(config_name: str, job: Job) -> None:
                 error = ConfigError(
                     f"set {error.full_key}=; mmcert-{config_name} --help shows how."
                 )
-            raise CompactHydraException(f"{config_name}: {error}") from None
+            message = f"{config_name}: {error}"
+            if HydraConfig.get().mode == RunMode.RUN:
+                _leave(message)
+            # A sweep runs its other jobs first, and then fails with this.
+            raise CompactHydraException(message) from None
         except KeyboardInterrupt:
             line = resume_line()
             if "run_dir=" not in line and HydraConfig.get().mode == RunMode.RUN:
@@ -75,4 +83,29 @@ def run_app(config_name: str, job: Job) -> None:
             print(f"\nInterrupted. To go on where it stopped:\n  {line}", file=sys.stderr)
             raise SystemExit(130) from None
 
-    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(task)()
+    command = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)
+    # Hydra prints tracebacks of what it cannot explain; with its full errors we can explain them.
+    wants_tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        command(task)()
+    except (HydraException, OmegaConfBaseException) as error:
+        if wants_tracebacks:
+            raise
+        _leave(str(error) if str(error).startswith(config_name) else f"{config_name}: {error}")
+    except OSError as error:
+        if wants_tracebacks or begun or error.filename is None:
+            raise  # not Hydra making the folder
+        _leave(
+            f"{config_name}: {error.filename}: {error.strerror}; choose another run_dir=, in a "
+            f"folder that can be written to."
+        )
+    finally:
+        if not wants_tracebacks:
+            del os.environ["HYDRA_FULL_ERROR"]
+
+
+def _leave(message: str) -> NoReturn:
+    """End the command with a message for the user."""
+    print(message, file=sys.stderr)
+    raise SystemExit(1) from None
