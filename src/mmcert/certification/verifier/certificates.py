@@ -195,7 +195,8 @@ def _certified(
     assert derived.reached is not None
     reached = derived.reached[index]
     certified = [total > 0 for total, _ in reached]
-    if goal is None or not rule.joint or rule.guarantee != "per_sample":
+    named = rule.joint and rule.guarantee == "per_sample" and rule.claim == "robust"
+    if goal is None or not named:
         return certified, None
     metric, level = goal
     sizes = derived.sizes[index]
@@ -251,7 +252,8 @@ def _bound_problems(claimed: float, rule: Rule, one: Tally, S: int) -> Iterable[
     if rule.name == "exhaustive":
         holds = value * N <= votes - rival
     elif rule.name == "published":
-        holds = value < 0 or value <= gap_of_bounds(votes, rival, N, level / C)
+        each = level / (C if fixed else 2 * C)
+        holds = value < 0 or value <= gap_of_bounds(votes, rival, N, each)
     elif rule.test == "margin":
         own = level if fixed else level / C
         if uses_berger_boos(rule.method, N):

@@ -18,9 +18,9 @@ from mmcert.certification.verifier.evalues import (
     steps,
 )
 from mmcert.certification.verifier.margins import gap_of_bounds
-from mmcert.certification.verifier.naming import pvalues
 from mmcert.certification.verifier.overlap import Limit
 from mmcert.certification.verifier.rule import Rule
+from mmcert.certification.verifier.settling import level_of_tests, settled
 from mmcert.certification.verifier.tails import (
     ONE,
     ZERO,
@@ -28,14 +28,17 @@ from mmcert.certification.verifier.tails import (
     exact,
     power,
     rounding,
+    upper_tails,
 )
 from mmcert.certification.verifier.tally import Pair, View
 
 Groups = list[tuple[Decimal, int]]
 
 
-def at_least(rule: Rule, views: Sequence[View], alpha: Decimal, label: int | None) -> list[int]:
+def at_least(rule: Rule, views: Sequence[View], alpha: Fraction, label: int | None) -> list[int]:
     """Certified elements of one family, at least, per budget.
+
+    Elements whose label is not settled have an e-value of 0.
 
     Args:
         rule: ``closed_evalues``.
@@ -45,9 +48,22 @@ def at_least(rule: Rule, views: Sequence[View], alpha: Decimal, label: int | Non
     """
     members = [_members(one, label) for one in views]
     size = sum(sum(own.values()) for own in members)
+    alpha = level_of_tests(rule, views, alpha)
+    sure = [settled(rule, one, max(size, 1), alpha) for one in views]
+    unsettled = sum(
+        n
+        for own, pairs in zip(members, sure, strict=True)
+        for pair, n in own.items()
+        if pair not in pairs
+    )
+    members = [
+        {pair: n for pair, n in own.items() if pair in pairs}
+        for own, pairs in zip(members, sure, strict=True)
+    ]
+    level = decimal_of(alpha, up=False)
     if rule.joint and size:
         with rounding(up=False):
-            alpha = alpha / harmonic(size)
+            level = level / harmonic(size)
         views = chained(views)
     budgets = range(len(views[0].limits))
     if rule.sequential:
@@ -64,9 +80,9 @@ def at_least(rule: Rule, views: Sequence[View], alpha: Decimal, label: int | Non
             for g in budgets
         ]
     else:
-        parts = [_groups(rule, one, own, alpha) for one, own in zip(views, members, strict=True)]
+        parts = [_groups(rule, one, own, level) for one, own in zip(views, members, strict=True)]
         families = [[group for part in parts for group in part[g]] for g in budgets]
-    return [closed_count(family, alpha) for family in families]
+    return [closed_count([*family, (ZERO, unsettled)], level) for family in families]
 
 
 def _members(one: View, label: int | None) -> dict[Pair, int]:
@@ -113,7 +129,7 @@ def _groups(rule: Rule, one: View, own: dict[Pair, int], alpha: Decimal) -> list
         for b, value in steps(rule.levels, rule.weights, alpha, unanimous):
             values.append(value)
             if rule.test == "binomial":
-                fewest = _critical(one.draws, limit.t, one.fixed, b)
+                fewest = _critical(one.draws, limit.t, b)
                 reached.append(by_votes.at_least(Fraction(fewest)))
             elif b == unanimous:
                 reached.append(own.get((one.draws, 0), 0))
@@ -142,34 +158,31 @@ class Ranking:
 
 
 def _rejected_margins(one: View, own: dict[Pair, int], b: Decimal) -> Ranking:
-    """Elements by the margin that two bounds reject at ``b`` (``b/C``: labels the votes chose)."""
-    each = exact(b) / (2 if one.fixed else 2 * one.classes)
+    """Elements by the margin that two bounds reject at level ``b``."""
+    each = exact(b) / 2
     return Ranking([(gap_of_bounds(*pair, one.draws, each), n) for pair, n in own.items()])
 
 
 def _unanimous(one: View, limit: Limit, test: str) -> Decimal:
     """The p-value of unanimous votes, the smallest that any votes give."""
     if test == "binomial":
-        return pvalues(one.draws, limit.t, one.fixed)[one.draws]
+        return upper_tails(one.draws, limit.t)[one.draws]
     if limit.m >= 1:
         return ONE
     with rounding(up=True):  # both tails are equal at s = (1 + m)/2
-        p = 2 * power(decimal_of((1 + limit.m) / 2, up=True), one.draws)
-        return min(p * (1 if one.fixed else one.classes), ONE)
+        return min(2 * power(decimal_of((1 + limit.m) / 2, up=True), one.draws), ONE)
 
 
 @lru_cache(maxsize=65536)
-def _critical(draws: int, t: Fraction, fixed: bool, b: Decimal) -> int:
+def _critical(draws: int, t: Fraction, b: Decimal) -> int:
     """The fewest votes with a p-value of at most ``b``; ``N + 1`` where none has."""
-    tails = pvalues(draws, t, fixed)
-    return draws + 1 - bisect_right(tails[::-1], b)
+    return draws + 1 - bisect_right(upper_tails(draws, t)[::-1], b)
 
 
 def sequential_evalues(rule: Rule, one: View, pair: Pair) -> list[Decimal]:
     """e-values at the time the votes stopped, per budget, of elements with these votes.
 
-    Labels that the votes chose get ``E/C``: at most the average over all labels. For joint claims
-    no e-value may rise along growing thresholds.
+    For joint claims no e-value may rise along growing thresholds.
     """
     votes, rival = pair
     values = []
@@ -178,8 +191,7 @@ def sequential_evalues(rule: Rule, one: View, pair: Pair) -> list[Decimal]:
             e = margin_martingale(votes, rival, one.draws, limit.m, rule.bets)
         else:
             e = martingale(votes, one.draws, limit.t, rule.terms)
-        with rounding(up=False):
-            values.append(e if one.fixed else e / one.classes)
+        values.append(e)
     if rule.joint:
         order = sorted(range(len(values)), key=lambda g: one.limits[g].t)
         for before, after in itertools.pairwise(order):

@@ -155,11 +155,10 @@ def _sums(rows: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
 def _closed(rule: Rule, batch: list[View]) -> list[tuple[int, tuple[int, ...]]]:
     """Accuracy from one family at alpha; each class from a family of its own at ``alpha/C``."""
     classes = batch[0].classes
-    total = at_least(rule, batch, rule.level(), None)
+    total = at_least(rule, batch, rule.alpha, None)
     if rule.claim == "stable":  # no figure by class is reported
         return [(n, (0,) * classes) for n in total]
-    each = decimal_of(rule.alpha / classes, up=False)
-    by_class = [at_least(rule, batch, each, label) for label in range(classes)]
+    by_class = [at_least(rule, batch, rule.alpha / classes, label) for label in range(classes)]
     return list(zip(total, zip(*by_class, strict=True), strict=True))
 
 
@@ -195,7 +194,7 @@ def _classification(rule: Rule, case: Case, samples: list[Tally], views: list[Vi
     abstained: Ratio | None = None
     number = rule.dataset and rule.name in ("binomial", "margin", "published")
     if rule.closed and not rule.by_itself:
-        reached = at_least(rule, views, rule.level(), None)
+        reached = at_least(rule, views, rule.alpha, None)
     else:
         if rule.by_itself:
             names = [_by_martingale(rule, one) for one in views]
@@ -224,11 +223,15 @@ def _classification(rule: Rule, case: Case, samples: list[Tally], views: list[Vi
 
 
 def _by_martingale(rule: Rule, one: View) -> Named:
-    """One sample's e-value certifies it by itself where it reaches ``1/alpha`` (Ville)."""
+    """One sample's e-value certifies it by itself where it reaches ``1/alpha`` (Ville).
+
+    ``C/alpha`` where the votes chose one of ``C`` labels.
+    """
     (pair,) = one.family
+    level = decimal_of(rule.alpha / (1 if one.fixed else one.classes), up=False)
     e = sequential_evalues(rule, one, pair)
     with rounding(up=False):
-        return Named((pair,), tuple(int(value * rule.level() >= ONE) for value in e))
+        return Named((pair,), tuple(int(value * level >= ONE) for value in e))
 
 
 def false_claims(S: int, a: Fraction, alpha: Fraction) -> int:

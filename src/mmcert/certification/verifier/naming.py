@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from functools import lru_cache
 
 from mmcert.certification.verifier.margins import (
     berger_boos_reach,
@@ -16,6 +15,7 @@ from mmcert.certification.verifier.margins import (
     uses_berger_boos,
 )
 from mmcert.certification.verifier.rule import Rule
+from mmcert.certification.verifier.settling import level_of_tests, settled
 from mmcert.certification.verifier.tails import ONE, decimal_of, rounding, upper_tails
 from mmcert.certification.verifier.tally import Pair, View
 
@@ -58,40 +58,23 @@ def named(rule: Rule, views: Sequence[View], alpha: Fraction) -> list[Named]:
         alpha: Level of a family (of each element where there is none).
     """
     if rule.name == "holm" and rule.dataset:
-        return _holm_of_all(rule, views, alpha)
+        return _holm_of_all(rule, views, level_of_tests(rule, views, alpha))
     total = sum(one.size for one in views)
     result = []
     for one in views:
-        P = max(total if rule.dataset else one.size, 1)
+        P, C = max(total if rule.dataset else one.size, 1), one.classes
         if rule.name == "exhaustive":
             result.append(_by_lead(one))
-        elif rule.name == "holm":
-            result.append(_holm_of_one(one, alpha, one.fixed))
-        elif rule.name == "published" and rule.test == "binomial":
-            # C p instead of p: simultaneous over the labels, so whoever chose one
-            result.append(_holm_of_one(one, alpha / one.classes, fixed=True))
+        elif rule.stepwise:
+            level = level_of_tests(rule, [one], alpha)
+            sure = settled(rule, one, P, level)
+            # the published p-values are C p
+            result.append(_holm_of_one(one, level / (1 if rule.name == "holm" else C), sure))
         else:
             level = alpha / (P if rule.name == "bonferroni" else 1)
             by_margin = rule.test == "margin"
             result.append(_by_margin(rule, one, level) if by_margin else _by_level(one, level))
     return result
-
-
-def pvalues(draws: int, t: Fraction, fixed: bool) -> tuple[Decimal, ...]:
-    """p-values of ``p <= t`` by votes: of a label fixed before them, or of the most voted one."""
-    return upper_tails(draws, t) if fixed else _top_label_pvalues(draws, t)
-
-
-@lru_cache(maxsize=8192)
-def _top_label_pvalues(draws: int, t: Fraction) -> tuple[Decimal, ...]:
-    """``f(t) + f(1-t)`` where ``1/2 <= t <= (X-1)/(N-1)``, else 1; ``f(s) = P(Bin(N, s) >= X)``."""
-    if t < Fraction(1, 2) or draws < 2:
-        return (ONE,) * (draws + 1)
-    fewest = t * (draws - 1) + 1
-    lowest = -(-fewest.numerator // fewest.denominator)
-    one, other = upper_tails(draws, t, lowest), upper_tails(draws, 1 - t, lowest)
-    with rounding(up=True):
-        return tuple(min(one[X] + other[X], ONE) if lowest <= X else ONE for X in range(draws + 1))
 
 
 def most_votes_first(one: View) -> tuple[Pair, ...]:
@@ -115,17 +98,17 @@ def _by_level(one: View, level: Fraction) -> Named:
     return Named(pairs, tuple(cuts))
 
 
-def _holm_of_one(one: View, alpha: Fraction, fixed: bool) -> Named:
-    """Holm: the longest prefix with ``p_(j) <= alpha/(P-j+1)``."""
+def _holm_of_one(one: View, alpha: Fraction, sure: frozenset[Pair]) -> Named:
+    """Holm: the longest prefix with ``p_(j) <= alpha/(P-j+1)``; unsettled labels have ``p = 1``."""
     pairs = most_votes_first(one)
     level = decimal_of(alpha, up=False)
     cuts = []
     for limit in one.limits:
-        p = pvalues(one.draws, limit.t, fixed)
+        p = upper_tails(one.draws, limit.t)
         left, cut = one.size, 0
         with rounding(up=True):
             for pair in pairs:
-                if p[pair[0]] * left > level:
+                if pair not in sure or p[pair[0]] * left > level:
                     break
                 left -= one.family[pair]
                 cut += 1
@@ -145,12 +128,12 @@ def _holm_of_all(rule: Rule, views: Sequence[View], alpha: Fraction) -> list[Nam
         for one in views
     ]
     examples = dict(zip(kinds, views, strict=True))
+    total = sum(one.size for one in views)
     sizes: dict[tuple[int, Pair], int] = {}
     for kind, one in zip(kinds, views, strict=True):
-        for pair, size in one.family.items():
+        for pair in settled(rule, one, total, alpha):  # the others have p = 1
             key = (kind, pair if margin else (pair[0], 0))
-            sizes[key] = sizes.get(key, 0) + size
-    total = sum(sizes.values())
+            sizes[key] = sizes.get(key, 0) + one.family[pair]
     cuts: list[list[int]] = [[] for _ in views]
     for g in range(len(views[0].limits)):
         left, certified = total, set()
@@ -168,17 +151,15 @@ def _holm_of_all(rule: Rule, views: Sequence[View], alpha: Fraction) -> list[Nam
 
 def _pvalue(one: View, g: int, pair: Pair, margin: bool) -> Decimal:
     if not margin:
-        return pvalues(one.draws, one.limits[g].t, one.fixed)[pair[0]]
-    with rounding(up=True):  # labels that the votes chose: alpha/C each
-        p = two_tails_pvalue(*pair, one.draws, one.limits[g].m) * (1 if one.fixed else one.classes)
-    return min(p, ONE)
+        return upper_tails(one.draws, one.limits[g].t)[pair[0]]
+    return min(two_tails_pvalue(*pair, one.draws, one.limits[g].m), ONE)
 
 
 def _by_margin(rule: Rule, one: View, level: Fraction) -> Named:
     """Every element at one level, by the largest margin that its votes reject."""
     if rule.name == "published":
-        # both limits at alpha/C: simultaneous over the labels, so whoever chose one
-        each = level / one.classes
+        # C limits hold at once for a label that is given, 2 C for any that is chosen
+        each = level / (one.classes if one.fixed else 2 * one.classes)
         return _by_bound(one, lambda votes, rival: gap_of_bounds(votes, rival, one.draws, each))
     own = level if one.fixed else level / one.classes
     if rule.task == "classification" and uses_berger_boos(rule.method, one.draws):

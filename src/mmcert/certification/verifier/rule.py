@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
 from mmcert.certification.verifier.findings import CheckError
-from mmcert.certification.verifier.tails import decimal_of
 from mmcert.certification.verifier.votes import Meta, is_count
 
 #: Options that decide each element by itself, at one level for all budgets.
@@ -61,13 +59,15 @@ class Rule:
         return self.name == "closed_evalues"
 
     @property
+    def stepwise(self) -> bool:
+        """Whether an element's test depends on the votes for the others of its family."""
+        pixels = self.task == "segmentation"
+        return self.name in ("holm", "closed_evalues") or (self.name == "published" and pixels)
+
+    @property
     def by_itself(self) -> bool:
         """Whether one sample's own martingale certifies it (classification)."""
         return self.sequential and self.task == "classification" and not self.dataset
-
-    def level(self) -> Decimal:
-        """Alpha in decimals, not above it."""
-        return decimal_of(self.alpha, up=False)
 
 
 def number(value: object, what: str) -> Fraction:

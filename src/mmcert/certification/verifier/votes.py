@@ -105,7 +105,12 @@ class VotesFolders:
             CheckError: Where they are not what the format demands.
         """
         parts = [_read_sample(f, sample_id, self.metas[f]) for f in self.homes[sample_id]]
-        return parts[0] if len(parts) == 1 else _add_blocks(parts)
+        votes = parts[0] if len(parts) == 1 else _add_blocks(parts)
+        if self.meta.voting == "sequential" and votes.ranges is not None:
+            ends = [0, *(stop for _, stop in votes.ranges)]
+            if any(ends[i] != start for i, (start, _) in enumerate(votes.ranges)):
+                raise CheckError(f"sample {sample_id}: sequential votes with a gap in their draws")
+        return votes
 
 
 def read_json(path: Path) -> dict[str, Any]:
