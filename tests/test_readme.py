@@ -143,8 +143,24 @@ def test_command_lines_are_understood(words):
         pytest.skip(f"{command} is not composed by Hydra")
     from hydra import compose, initialize_config_dir
 
+    if "-m" in overrides:
+        overrides = first_job([word for word in overrides if word != "-m"])
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         compose(name, overrides)
+
+
+def first_job(overrides):
+    """What the first job of a sweep is given."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    return [
+        f"{one.get_key_element()}={next(one.sweep_string_iterator())}"
+        if one.is_sweep_override()
+        else word
+        for one, word in zip(
+            OverridesParser.create().parse_overrides(overrides), overrides, strict=True
+        )
+    ]
 
 
 def test_the_options_table_names_every_statistics_option():

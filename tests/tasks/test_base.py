@@ -274,3 +274,28 @@ def test_the_published_optimizer_decays_everything_and_steps_by_epochs():
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(ConfigError, match=f"task.{next(iter(options))}"):
         task(**options)
+
+
+def test_a_zoomed_road_is_the_road_that_the_zoomed_camera_sees():
+    torch.manual_seed(0)
+    height, width, camera_height = 120, 200, 1.6
+    camera = torch.tensor([[150.0, 140.0, 103.0, 41.0]])
+    v = torch.arange(height, dtype=torch.float32)[:, None] - camera[0, 3]
+    depth = (camera_height * camera[0, 1] / v.clamp(min=0.5)).expand(height, width)
+    depth = torch.where(v > 4, depth, 0.0)[None, None].repeat(8, 1, 1, 1)
+    rgb = depth.expand(8, 3, height, width) / 100
+    chain = build_augmentations({"zoom": {"largest": 2.0}})
+    inputs, targets = chain(
+        {"rgb": rgb, "depth": depth, "camera": camera.repeat(8, 1)}, (depth[:, 0] > 0).long()
+    )
+    assert torch.equal(targets, (inputs["depth"][:, 0] > 0).long())
+    assert len(inputs["camera"].unique(dim=0)) == 8
+    for zoomed, (fx, fy, _, v0) in zip(inputs["depth"][:, 0], inputs["camera"], strict=True):
+        assert fx / fy == pytest.approx(150 / 140)
+        rows = torch.arange(height, dtype=torch.float32)[:, None] - v0
+        expected = camera_height * fy / rows
+        seen = zoomed > 0
+        # Nearest pixels: right to half a row of the original, fy / 140 rows of the enlarged one.
+        off = (camera_height * fy / zoomed - rows)[seen].abs()
+        assert off.max() <= 0.5 * fy / 140 + 1e-3
+        assert torch.allclose(zoomed[seen], expected.expand_as(zoomed)[seen], rtol=0.15)

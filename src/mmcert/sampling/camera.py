@@ -52,3 +52,27 @@ def mirrored(cameras: Tensor, width: int) -> Tensor:
     turned = cameras.clone()
     turned[:, 2] = width - 1 - turned[:, 2]
     return turned
+
+
+def zoomed(cameras: Tensor, factor: Tensor, shift: Tensor, size: tuple[int, int]) -> Tensor:
+    """The cameras of windows of the pictures, enlarged to the size of the whole.
+
+    Args:
+        cameras: (B, 4).
+        factor: How much larger things appear, (B,), at least 1.
+        shift: Centre of each window, (B, 2), x and y in half widths and half heights from the
+            centre of the picture.
+        size: Rows and columns.
+
+    >>> cameras = torch.tensor([[7.0, 8.0, 3.0, 2.0]])
+    >>> zoomed(cameras, torch.tensor([2.0]), torch.tensor([[0.5, 0.5]]), (8, 8)).tolist()
+    [[14.0, 16.0, -1.5, -3.5]]
+    """
+    height, width = size
+    changed = cameras.clone()
+    changed[:, :2] *= factor[:, None]
+    for column, axis, length in ((2, 0, width), (3, 1, height)):
+        # Edges, not centres, of the pixels at the border of a picture are at -1 and 1.
+        centre = (shift[:, axis] + 1) * length / 2
+        changed[:, column] = (cameras[:, column] + 0.5 - centre) * factor + length / 2 - 0.5
+    return changed

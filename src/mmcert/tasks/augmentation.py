@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmcert.errors import ConfigError
-from mmcert.sampling.camera import CAMERA, mirrored
+from mmcert.sampling.camera import CAMERA, mirrored, zoomed
 
 Inputs = dict[str, Tensor]
 Augmentation = Callable[[Inputs, Tensor], tuple[Inputs, Tensor]]
@@ -141,6 +141,46 @@ class Mirror:
 
 
 @dataclass(frozen=True)
+class Zoom:
+    """A random window of pictures (B, c, H, W), enlarged: what a longer lens would have seen.
+
+    Depth stays what it is, since nothing moves; the camera's focal length and principal point
+    change with the window. Colours are interpolated, depth and targets (B, H, W) taken from the
+    nearest pixel.
+
+    Args:
+        largest: Largest factor; factors are uniform from 1.
+        colours: The modality that is interpolated.
+    """
+
+    largest: float = 1.3
+    colours: str = "rgb"
+
+    def __call__(self, inputs: Inputs, targets: Tensor) -> tuple[Inputs, Tensor]:
+        """Change a batch."""
+        batch, size = len(targets), (int(targets.shape[1]), int(targets.shape[2]))
+        like = inputs[self.colours]
+        factor = 1 + (_uniform(like, batch) + 1) / 2 * (self.largest - 1)
+        shift = _uniform(like, batch, 2) * (1 - 1 / factor)[:, None]
+        theta = torch.zeros(batch, 2, 3, device=like.device)
+        theta[:, 0, 0] = theta[:, 1, 1] = 1 / factor
+        theta[:, :, 2] = shift
+        grid = F.affine_grid(theta, [batch, 1, *size], align_corners=False)
+
+        def window(x: Tensor, mode: str) -> Tensor:
+            return F.grid_sample(x, grid, mode=mode, padding_mode="border", align_corners=False)
+
+        changed = {
+            name: window(x, "bilinear" if name == self.colours else "nearest")
+            for name, x in inputs.items()
+            if name != CAMERA
+        }
+        if CAMERA in inputs:
+            changed[CAMERA] = zoomed(inputs[CAMERA], factor, shift, size)
+        return changed, window(targets[:, None].float(), "nearest")[:, 0].to(targets.dtype)
+
+
+@dataclass(frozen=True)
 class Lighting:
     """Other exposure and colour of light in pictures (B, 3, H, W) in [0, 1].
 
@@ -167,6 +207,7 @@ AUGMENTATIONS: dict[str, type[Any]] = {
     "waveform": Waveform,
     "shuffle_within_class": ShuffleWithinClass,
     "mirror": Mirror,
+    "zoom": Zoom,
     "lighting": Lighting,
 }
 
