@@ -1,0 +1,100 @@
+"""The comparison of depth streams: how its table is read off, and that its commands run."""
+
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mmcert
+from mmcert.models.registry import encoding_by_modality
+
+SCRIPT = Path(mmcert.__file__).resolve().parents[2] / "scripts" / "compare_depth_streams.py"
+
+
+@pytest.fixture(scope="module")
+def script():
+    return runpy.run_path(str(SCRIPT))
+
+
+def certified(folder, scores):
+    """A run directory with certified F-scores by r1 for both statistics, and what is not read."""
+    folder.mkdir(parents=True)
+    results = []
+    for name, family in (
+        ("holm", "sample"),
+        ("closed_evalues", "sample"),
+        ("closed_evalues", "dataset"),
+    ):
+        shown = scores if (name, family) != ("closed_evalues", "sample") else [9.0] * len(scores)
+        results.append(
+            {
+                "statistics": name,
+                "claim": "robust",
+                "family": family,
+                "grid": [
+                    {"budget": {"rgb": r, "depth": 2 * r}, "certified_f_score": value}
+                    for r, value in enumerate(shown)
+                ],
+            }
+        )
+    (folder / "metrics.json").write_text(json.dumps({"results": results}))
+    return folder
+
+
+def test_the_table_has_means_crossovers_and_reach(script, tmp_path):
+    runs = {
+        "RGB only": [certified(tmp_path / "r0", [0.5, 0.5, 0.5, 0.4])],
+        "interpolation": [
+            certified(tmp_path / "i0", [0.9, 0.7, 0.5, 0.0]),
+            certified(tmp_path / "i1", [0.7, 0.5, 0.3, None]),
+        ],
+        "normals": [certified(tmp_path / "n0", [0.4, 0.6, 0.1, 0.0])],
+    }
+    table = script["tabulate"](runs)
+    for rows in table.values():
+        assert rows["interpolation"]["mean"] == pytest.approx([0.8, 0.6, 0.4, 0.0])
+        assert rows["interpolation"]["least"] == [0.7, 0.5, 0.3, 0.0]
+        assert rows["interpolation"]["crossover"] == 1
+        assert rows["interpolation"]["reach"] == 2
+        assert rows["normals"]["crossover"] is None
+        assert rows["RGB only"]["reach"] == 3
+
+
+def test_scores_are_rounded_down(script):
+    assert script["down"](0.91999) == "0.919"
+
+
+def test_every_stream_composes(script, compose_train):
+    for stream, overrides in script["STREAMS"].items():
+        config = compose_train(
+            "experiment=synthetic_roads_mmcert",
+            "scheme.k=null",
+            "scheme.ratio={rgb: 0.0193, depth: 0.00214}",
+            "run_dir=unused",
+            *overrides,
+        )
+        encodings = encoding_by_modality(config["encoding"], ("rgb", "depth"))
+        assert encodings["rgb"] == {"name": "retained_indicator"}, stream  # the same RGB for all
+        assert config["scheme"]["ratio"]["rgb"] == 0.0193
+        assert config["scheme"]["ratio"]["depth"] == (0 if stream == "RGB only" else 0.00214)
+        assert (config["model"]["options"]["second"] == "normals") == ("normals" in stream)
+
+
+@pytest.mark.slow
+def test_the_comparison_runs_through_the_real_commands(tmp_path, tiny_roads):
+    arguments = ["--data", tiny_roads, "--out", tmp_path, "--seeds", "0", "--epochs", "5"]
+    arguments += ["--draws", "8", "--largest", "1", "--every", "1"]
+    arguments += ["--streams", "RGB only", "interpolation"]
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "| interpolation |" in (tmp_path / "table.md").read_text()
+    assert json.loads((tmp_path / "table.json").read_text()).keys() == {"holm", "closed_evalues"}
