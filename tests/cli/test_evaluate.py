@@ -1,5 +1,6 @@
 """``mmcert-evaluate``: the settings of the run, the command line over them, and its own run_dir."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from mmcert.cli.evaluate import evaluate_votes
 from mmcert.errors import ConfigError, RecordError, UnsoundError
 from mmcert.records.meta import VotesMeta
 from mmcert.records.metrics_file import read_metrics
-from mmcert.records.run import RunDescription, read_run, write_run
+from mmcert.records.run import RunDescription, fingerprint, read_run, write_run
 from mmcert.records.votes import SampleVotes, votes_sha256, write_meta, write_sample
 from mmcert.theory.modality import Modality
 from mmcert.theory.schemes import SCHEMES
@@ -152,6 +153,19 @@ def test_votes_that_the_run_lists_and_that_are_gone_are_refused(run_of_votes, tm
     with pytest.raises(RecordError, match=r"b\.npz.*chosen after the votes"):
         evaluate(run_of_votes, tmp_path / "out")
     assert not (tmp_path / "out" / "metrics.json").exists()
+
+
+def test_a_run_that_was_interrupted_is_not_certified_in_part(run_of_votes, tmp_path):
+    facts = {"samples": {"count": 100}}
+    description = dataclasses.replace(
+        read_run(run_of_votes),
+        votes_sha256={},
+        fingerprint_of=facts,
+        fingerprint=fingerprint(facts),
+    )
+    write_run(run_of_votes, description)
+    with pytest.raises(RecordError, match="of the 100 samples"):
+        evaluate(run_of_votes, tmp_path / "out")
 
 
 def test_a_threat_that_the_encoding_does_not_allow_is_refused(run_of_votes, tmp_path):

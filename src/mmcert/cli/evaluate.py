@@ -154,16 +154,22 @@ def source_run(folders: tuple[Path, ...]) -> SourceRun | None:
 
 
 def check_untouched(votes: VotesFolders, source: SourceRun | None) -> None:
-    """Refuse votes that are not those that the run's ``run.json`` lists.
+    """Refuse votes that are not those that the run's ``run.json`` lists, and unfinished runs.
 
     Raises:
         RecordError: Naming the sample.
     """
     from mmcert.records.votes import votes_sha256
 
-    if source is None or len(votes.folders) > 1 or not source.description.votes_sha256:
+    if source is None or len(votes.folders) > 1:
         return
     stored = source.description.votes_sha256
+    planned = (source.description.fingerprint_of.get("samples") or {}).get("count", 0)
+    if not stored and len(votes.ids) < planned:
+        raise RecordError(
+            f"{votes.folders[0]}: {len(votes.ids)} of the {planned} samples of this run have all "
+            f"their votes; finish the run with the line of mmcert-certify that began it."
+        )
     if missing := sorted(stored.keys() - set(votes.ids)):
         raise RecordError(
             f"{votes.folders[0]}: votes that run.json lists are missing ({len(missing)} in all, "
