@@ -1,8 +1,13 @@
+import hashlib
+import json
+
 import numpy as np
 import pytest
 
+from mmcert.certification.evaluate import evaluate
 from mmcert.records.meta import VotesMeta
-from mmcert.records.votes import SampleVotes, write_meta, write_sample
+from mmcert.records.run import RunDescription, fingerprint, write_run
+from mmcert.records.votes import SampleVotes, votes_sha256, write_meta, write_sample
 from mmcert.theory.schemes import make_scheme
 
 N_ELEMENTS = {"rgb": 200, "depth": 200}
@@ -86,5 +91,46 @@ def random_votes(make_votes):
         if options.pop("select", False):
             options["selection"] = chosen
         return make_votes(task, made, classes=classes, **options)
+
+    return make
+
+
+GRID = [{"rgb": a, "depth": b} for a in (0, 1, 2, 5, 9) for b in (0, 2, 20)]
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """A run directory as the commands leave it, from votes in memory; and its metrics."""
+
+    def make(votes, *, hashes=True, **settings):
+        run = tmp_path / "run"
+        meta = votes.meta
+        votes.write(run / "votes")
+        alpha = settings.setdefault("alpha", 0.01)
+        document = evaluate(votes, meta, out=run, **{"budgets": GRID, **settings})
+        (run / "best.ckpt").write_bytes(b"weights")
+        facts = {
+            "scheme": {"name": meta.scheme, "k": {m.name: m.k for m in meta.modalities}},
+            "mode": meta.voting,
+            "draws": meta.draws,
+            "checkpoint_sha256": hashlib.sha256(b"weights").hexdigest(),
+        }
+        description = RunDescription(
+            "evaluate",
+            meta.task,
+            meta.scheme,
+            {modality.name: modality.element for modality in meta.modalities},
+            stopping=meta.voting,
+            fingerprint=fingerprint(facts),
+            fingerprint_of=facts,
+            checkpoint=str(run / "best.ckpt"),
+            checkpoint_sha256=facts["checkpoint_sha256"],
+            votes_sha256={s.id: votes_sha256(run / "votes", s.id) for s in votes if hashes},
+        )
+        write_run(run, description)
+        encoding = {"name": "zero"} if settings.get("kinds") is None else {"name": "compact"}
+        config = {"alpha": alpha, "encoding": encoding}
+        (run / "config.yaml").write_text(json.dumps(config))  # JSON is YAML
+        return run, document
 
     return make
