@@ -102,7 +102,7 @@ GRID = [{"rgb": a, "depth": b} for a in (0, 1, 2, 5, 9) for b in (0, 2, 20)]
 def make_run(tmp_path):
     """A run directory as the commands leave it, from votes in memory; and its metrics."""
 
-    def make(votes, *, hashes=True, **settings):
+    def make(votes, *, hashes=True, one_number_of_draws=True, **settings):
         run = tmp_path / "run"
         meta = votes.meta
         votes.write(run / "votes")
@@ -113,8 +113,11 @@ def make_run(tmp_path):
             "scheme": {"name": meta.scheme, "k": {m.name: m.k for m in meta.modalities}},
             "mode": meta.voting,
             "draws": meta.draws,
+            "selection_draws": votes[0].selection_draws or 0,
             "checkpoint_sha256": hashlib.sha256(b"weights").hexdigest(),
         }
+        if not one_number_of_draws:
+            del facts["draws"]
         description = RunDescription(
             "evaluate",
             meta.task,

@@ -150,7 +150,7 @@ def test_samples_of_several_sizes_and_draws_hold(
     votes[1] = fewer[1]
     votes[2] = SampleVotes("s2", blank.counts, np.ones_like(blank.target), 40, schemes[2])
     votes[3] = SampleVotes("s3", blank.counts, np.full_like(blank.target, 255), 40, schemes[3])
-    run, document = make_run(votes, statistics=statistics)
+    run, document = make_run(votes, statistics=statistics, one_number_of_draws=False)
     assert_holds(run, document, exactly=False)
 
 

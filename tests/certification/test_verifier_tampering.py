@@ -141,6 +141,17 @@ def draws_in_the_meta(run):
     edit_json(run / "votes" / "meta.json", lambda document: document.update(draws=61))
 
 
+def selection_votes_added(run):
+    """Labels chosen after looking at the votes."""
+
+    def change(arrays):
+        arrays["selection_counts"] = arrays["counts"]
+        arrays["selection_draws"] = np.int64(arrays["counts"].sum(axis=0).flat[0])
+
+    edit_votes(run, "s0", change)
+    forget_hashes(run)
+
+
 def the_fingerprint(run):
     edit_json(run / "run.json", lambda document: document.update(fingerprint="0" * 64))
 
@@ -232,9 +243,10 @@ EVERYWHERE = [
     (a_votes_file_added, "s9.npz: run.json does not list it"),
     (a_votes_file_removed_without_hashes, "sample s1"),
     (a_votes_file_added_without_hashes, "sample s9"),
-    (k_in_the_meta, "fingerprint_of says k"),
+    (k_in_the_meta, "rgb keeps k = 11, run.json: fingerprint_of says 12"),
     (n_in_the_meta, "n is {'rgb': 200, 'depth': 200}, derived {'rgb': 400"),
-    (draws_in_the_meta, "fingerprint_of says draws"),
+    (draws_in_the_meta, "61"),
+    (selection_votes_added, "sample s0"),
     (the_fingerprint, "run.json: fingerprint 000"),
     (what_the_fingerprint_covers, "run.json: fingerprint "),
     (the_checkpoint, "best.ckpt: SHA-256"),
@@ -417,6 +429,12 @@ def test_the_budget_of_the_maps_is_what_they_show(segmentation):
         lambda document: document["maps"]["budget"].update(rgb=2),
     )
     assert any("states budget" in line for line in verify(segmentation).failed["maps"])
+
+
+def test_a_key_that_is_there_twice_is_named(classification):
+    path = classification / "metrics.json"
+    path.write_text(path.read_text().replace('"task"', '"samples": 9, "task"', 1))
+    assert "a key is there twice" in verify(classification).failed["files"][0]
 
 
 @pytest.mark.parametrize("name", ["run.json", "metrics.json", "certificates.parquet"])

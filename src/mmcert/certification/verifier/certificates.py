@@ -246,7 +246,7 @@ def _bound_problems(claimed: float, rule: Rule, one: Tally, S: int) -> Iterable[
     (row,) = one.stable if one.robust is None else one.robust
     votes, rival = row.pair
     N, C = one.draws, one.classes
-    fixed = one.robust is not None or one.selected
+    fixed = one.robust is not None or one.selected > 0
     level = rule.alpha / (S if rule.name == "bonferroni" else 1)
     value = Fraction(claimed)
     if rule.name == "exhaustive":

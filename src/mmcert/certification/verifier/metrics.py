@@ -141,7 +141,11 @@ def _check_reading(
     draws: object = case.meta.voting
     if draws == "fixed":
         draws = min(one.draws for one in case.tallies)
+    average = "pooled over samples" if rule.dataset else "mean over samples"
+    if rule.task == "classification":
+        average = "share of the samples"
     expected: list[tuple[str, object, object]] = [
+        ("reading.average", reading.get("average"), average),
         ("draws", entry.get("draws"), draws),
         ("reading.samples", reading.get("samples"), len(derived.samples)),
     ]

@@ -51,8 +51,11 @@ def votes_folders(run_dir: Path, run: Mapping[str, Any]) -> list[Path]:
     Raises:
         CheckError: Where one is not there.
     """
-    named = run.get("votes") or [str(run_dir / "votes")]
-    folders = [Path(str(name)) for name in named]
+    own = run_dir / "votes"
+    named = run.get("votes") if run.get("command") == "evaluate" else None
+    folders = [Path(str(name)) for name in named or [own]]
+    if len(folders) == 1 and own.is_dir() and not folders[0].is_dir():  # the run was moved
+        folders = [own]
     for folder in folders:
         if not folder.is_dir():
             raise CheckError(f"{folder}: the votes of this run are not there")
@@ -99,23 +102,64 @@ def _check_facts(
 ) -> None:
     """What the fingerprint is made of agrees with the votes."""
     meta = votes.meta
-    scheme = facts.get("scheme") or {}
     pairs: list[tuple[str, object, object]] = []
-    if "name" in scheme:
-        pairs.append(("scheme", scheme["name"], meta.scheme))
     checkpoint = run.get("checkpoint_sha256")
     for name, known in (("mode", meta.voting), ("checkpoint_sha256", checkpoint)):
         if name in facts:
             pairs.append((name, facts[name], known))
-    if scheme.get("k") is not None:
-        pairs.append(("k", scheme["k"], {name: k for name, (_, k) in meta.sizes.items()}))
-    if meta.voting == "fixed" and "draws" in facts:
-        pairs.append(("draws", facts["draws"], meta.draws))
-    if isinstance(facts.get("samples"), Mapping) and run.get("command") == "certify":
-        pairs.append(("samples", facts["samples"].get("count"), len(votes.ids)))
+    samples = facts.get("samples")
+    if isinstance(samples, Mapping) and run.get("command") == "certify":
+        pairs.append(("samples", samples.get("count"), len(votes.ids)))
+        digest = hashlib.sha256("\n".join(votes.ids).encode()).hexdigest()
+        if samples.get("sha256_of_ids") == digest:
+            findings.hold("description")
+        else:
+            findings.skip("hash of the sample ids (their order in the data set is not recorded)")
     for name, said, found in pairs:
         message = f"run.json: fingerprint_of says {name} = {said!r}, the votes {found!r}"
         findings.check("description", said == found, message)
+
+
+def check_samples(
+    facts: Mapping[str, Any], source: Mapping[str, Any], case: Case, findings: Findings
+) -> None:
+    """Every sample has the scheme, the counts and the draws that the run was set to.
+
+    Args:
+        facts: What the fingerprint is made of.
+        source: Configuration of the run that made the votes.
+        case: The votes.
+        findings: Gets the outcome.
+    """
+    meta = case.meta
+    for where, said in (("run.json: fingerprint_of", facts), ("config.yaml", source)):
+        scheme = said.get("scheme")
+        if not isinstance(scheme, Mapping) or scheme.get("name") is None:
+            continue
+        message = f"{where} says scheme = {scheme['name']!r}, the votes {meta.scheme!r}"
+        findings.check("description", scheme["name"] == meta.scheme, message)
+        for one in case.tallies:
+            for name, (n, k) in one.sizes.items():
+                wanted = _retained(scheme, name, n, where)
+                message = f"sample {one.id}: {name} keeps k = {k}, {where} says {wanted}"
+                findings.check("description", wanted in (None, k), message)
+    for one in case.tallies:
+        if meta.voting == "fixed" and "draws" in facts:
+            message = f"sample {one.id}: {one.draws} draws, run.json says {facts['draws']}"
+            findings.check("description", one.draws == facts["draws"], message)
+        wanted = facts.get("selection_draws")
+        message = f"sample {one.id}: {one.selected} selection draws, run.json says {wanted}"
+        findings.check("description", wanted in (None, one.selected), message)
+
+
+def _retained(scheme: Mapping[str, Any], name: str, n: int, where: str) -> int | None:
+    """``k`` of a modality of ``n`` elements: a count, or a ratio of ``n`` rounded down."""
+    for key in ("k", "ratio"):
+        values = scheme.get(key)
+        if isinstance(values, Mapping) and values.get(name) is not None:
+            wanted = number(values[name], f"{where}: scheme.{key}.{name}")
+            return int(wanted * (1 if key == "k" else n))
+    return None
 
 
 def check_hashes(run: Mapping[str, Any], votes: VotesFolders, findings: Findings) -> None:

@@ -33,7 +33,7 @@ class Tally:
         draws: ``N``.
         sizes: ``(n, k)`` per modality.
         classes: ``C``.
-        selected: Whether separate draws chose the claimed label.
+        selected: Number of separate draws that chose the claimed label; 0: the votes did.
         robust: Elements by their true label, unlabelled ones left out; None without a target.
         stable: Elements by their claimed label; with a target, unlabelled ones are left out.
         counts: Votes per class (classification).
@@ -45,7 +45,7 @@ class Tally:
     draws: int
     sizes: Mapping[str, tuple[int, int]]
     classes: int
-    selected: bool
+    selected: int
     robust: tuple[Row, ...] | None
     stable: tuple[Row, ...]
     counts: tuple[int, ...] | None
@@ -73,7 +73,7 @@ def tally(votes: Votes, meta: Meta) -> Tally:
         draws=votes.draws,
         sizes=votes.sizes,
         classes=meta.classes,
-        selected=votes.selection is not None,
+        selected=votes.selected,
         robust=None if target is None else _rows(counts, target, target == target, votes.draws),
         stable=_rows(counts, claimed, correct, votes.draws),
         counts=tuple(votes.counts[:, 0].tolist()) if single else None,
@@ -154,7 +154,7 @@ def view(one: Tally, claim: str, limits: tuple[Limit, ...], *, counted_only: boo
             own[row.pair] = own.get(row.pair, 0) + row.count
         if counts or not counted_only:
             family[row.pair] = family.get(row.pair, 0) + row.count
-    fixed = claim == "robust" or one.selected
+    fixed = claim == "robust" or one.selected > 0
     return View(one.draws, one.classes, fixed, limits, family, tuple(counted))
 
 

@@ -16,6 +16,7 @@ from mmcert.certification.verifier.provenance import (
     check_encoding,
     check_hashes,
     check_run,
+    check_samples,
     read_config,
     source_config,
     votes_folders,
@@ -55,11 +56,16 @@ def _verify(run_dir: Path, findings: Findings) -> None:
     check_document(document, votes.meta, len(votes.ids), findings)
     case = case_of(document, votes.meta, tallies)
     source = config if "encoding" in config else source_config(folders[0])
+    facts = run.get("fingerprint_of") or {} if len(folders) == 1 else {}
+    check_samples(facts, source, case, findings)
     check_encoding(source, case, findings)
     if votes.meta.voting == "exhaustive":
         check_enumeration(case, findings)
     check_thresholds(document, case, findings)
-    entries = check_metrics(document, case, alpha_of(config), findings)
+    alpha = alpha_of(config)
+    if alpha is None:
+        findings.skip("alpha that was asked for (config.yaml does not say it)")
+    entries = check_metrics(document, case, alpha, findings)
     target = document.get("target")
     check_certificates(run_dir / "certificates.parquet", case, entries, target, findings)
     check_maps(run_dir / "maps", document, case, entries, votes, findings)

@@ -53,6 +53,7 @@ class Votes:
         draws: ``N``.
         sizes: ``(n, k)`` per modality.
         selection: Votes of the selection draws, int64 ``(C, E)``, or None.
+        selected: Number of the selection draws; 0 where there are none.
         ranges: Which draws were counted, where the file says so.
     """
 
@@ -63,6 +64,7 @@ class Votes:
     draws: int
     sizes: Mapping[str, tuple[int, int]]
     selection: IntArray | None
+    selected: int
     ranges: tuple[tuple[int, int], ...] | None
 
     def claimed(self) -> IntArray:
@@ -117,14 +119,19 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object.
 
     Raises:
-        CheckError: Where there is none, or it holds NaN or an infinity.
+        CheckError: Where there is none, or it holds NaN, an infinity, or a key twice.
     """
 
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is no number")
 
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len({key for key, _ in pairs}) < len(pairs):  # readers would differ in which they take
+            raise ValueError("a key is there twice")
+        return dict(pairs)
+
     try:
-        document = json.loads(path.read_bytes(), parse_constant=refuse)
+        document = json.loads(path.read_bytes(), parse_constant=refuse, object_pairs_hook=once)
     except (OSError, ValueError, RecursionError) as error:
         raise CheckError(f"{path}: cannot be read ({error})") from None
     if not isinstance(document, dict) or document.get("schema", 1) != 1:
@@ -199,7 +206,7 @@ def _read_sample(folder: Path, sample_id: str, meta: Meta) -> Votes:
     if len(shape) != (0 if meta.task == "classification" else 2):
         raise CheckError(f"{path}: counts have shape {arrays['counts'].shape} in {meta.task}")
     counts = _checked_counts(arrays["counts"], draws, meta, path)
-    selection = None
+    selection, selected = None, 0
     if ("selection_counts" in arrays) != ("selection_draws" in arrays):
         raise CheckError(f"{path}: selection_counts and selection_draws come together")
     if "selection_counts" in arrays:
@@ -227,7 +234,7 @@ def _read_sample(folder: Path, sample_id: str, meta: Meta) -> Votes:
                 sizes[name] = (value, k) if place == 0 else (n, value)
     _check_sizes(sizes, path)
     ranges = _ranges(arrays, draws, path)
-    return Votes(sample_id, shape, counts, target, draws, sizes, selection, ranges)
+    return Votes(sample_id, shape, counts, target, draws, sizes, selection, selected, ranges)
 
 
 def _one(arrays: Mapping[str, NDArray[Any]], key: str, default: int, path: Path) -> int:
