@@ -135,5 +135,6 @@ def unknown_modality(named: Mapping[str, object], modalities: Sequence[str], whe
     unknown = sorted(str(name) for name in named if name not in modalities)
     if unknown:
         raise ConfigError(
-            f"{where} names {', '.join(unknown)}, but the modalities are {', '.join(modalities)}."
+            f"{where} names {', '.join(unknown)}, but the modalities are {', '.join(modalities)}; "
+            f"use these names."
         )

@@ -16,7 +16,10 @@ Colour = tuple[int, int, int]
 
 def _open(path: Path, what: str) -> Image.Image:
     if not path.is_file():
-        raise DataError(f"{path}: the {what} is missing.")
+        raise DataError(
+            f"{path}: the {what} is missing. Put it there, or take its frame out of the folder; "
+            f"mmcert-prepare check=true lists every problem of a folder at once."
+        )
     try:
         image = Image.open(path)
         image.load()
@@ -30,16 +33,20 @@ def _open(path: Path, what: str) -> Image.Image:
     return image
 
 
-def read_rgb(path: Path) -> NDArray[np.uint8]:
+def read_rgb(path: Path, what: str = "image") -> NDArray[np.uint8]:
     """An image as ``(H, W, 3)`` uint8.
+
+    Args:
+        path: The file.
+        what: What it is to a person, for messages.
 
     Raises:
         DataError: Where the file is missing, corrupt or has no three 8-bit channels.
     """
-    image = _open(path, "image")
+    image = _open(path, what)
     if image.mode not in ("RGB", "RGBA", "P"):
         raise DataError(
-            f"{path}: the image has the mode {image.mode}; it must have three channels of 8 bits."
+            f"{path}: the {what} has the mode {image.mode}; it must have three channels of 8 bits."
         )
     return np.asarray(image.convert("RGB"))
 
@@ -95,7 +102,7 @@ def read_label(
         DataError: Where the file is missing, corrupt, of another size than the image, or has a
             colour of no class; with the first such pixel, its colour and their number.
     """
-    label = read_rgb(path)
+    label = read_rgb(path, "label")
     if label.shape[:2] != size:
         raise DataError(
             f"{path}: the label is {label.shape[0]}x{label.shape[1]}, its image is "
