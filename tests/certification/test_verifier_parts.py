@@ -97,6 +97,54 @@ def test_margins_are_those_of_counted_sub_samples(kinds):
         assert margin("mmcert", sizes, budget, kind) == true
 
 
+def worst_margin(n, k, r, kinds, pooled):
+    """The largest ``m`` over all ways to spend at most ``r``, by binomial coefficients."""
+    ways = {"modification": (1, 0, 0), "addition": (0, 1, 0), "deletion": (0, 0, 1)}
+    spent = []
+    for name in n:
+        allowed = ways.get(kinds[name], (1, 1, 1))
+        spent.append(
+            [
+                (n[name] + b - c, n[name] - a - c)
+                for a, b, c in itertools.product(range(r[name] + 1), repeat=3)
+                if a + b + c <= r[name]
+                and a + c <= n[name]
+                and all(use or not number for use, number in zip(allowed, (a, b, c), strict=True))
+            ]
+        )
+    worst = Fraction(0)
+    for attack in itertools.product(*spent):
+        groups = [
+            (n[name], after, common, k[name])
+            for name, (after, common) in zip(n, attack, strict=True)
+        ]
+        if pooled:
+            groups = [tuple(map(sum, zip(*groups, strict=True)))]
+        if any(after < kept for _, after, _, kept in groups):
+            return Fraction(1)  # the attacked ensemble is undefined
+        S, S_after, common = (
+            math.prod(math.comb(one[place], one[3]) for one in groups) for place in range(3)
+        )
+        worst = max(worst, 1 + Fraction(S_after, S) - 2 * Fraction(common, S))
+    return min(worst, Fraction(1))
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    list(itertools.product(["modification", "addition", "deletion", "edits"], repeat=2)),
+    ids="-".join,
+)
+@pytest.mark.parametrize("scheme", ["mmcert", "randomized_ablation"])
+def test_no_attack_within_the_budget_has_a_larger_margin(kinds, scheme):
+    n, k = {"a": 7, "b": 5}, {"a": 2, "b": 1}
+    kind = dict(zip(n, kinds, strict=True))
+    sizes = {name: (n[name], k[name]) for name in n}
+    for r in itertools.product(range(5), repeat=2):
+        budget = dict(zip(n, r, strict=True))
+        worst = worst_margin(n, k, budget, kind, scheme != "mmcert")
+        assert margin(scheme, sizes, budget, kind) == worst
+
+
 def test_a_pool_and_a_shared_mask_have_their_own_margins():
     sizes = {"a": (5, 2), "b": (5, 1)}
     budget = {"a": 1, "b": 0}
