@@ -24,7 +24,7 @@ EVERYTHING = {
 }
 #: The verifier lies in ``certification``, but is a layer of its own: a separate implementation.
 VERIFIER = ("certification", "verifier")
-#: layer -> the layers of mmcert that it may import (itself always; ``errors`` is a leaf for all).
+#: layer -> the layers of mmcert that it may import (itself always; ``errors`` and ``named_code`` are leaves for all).
 MAY_IMPORT = {
     "theory": set(),
     "records": {"theory"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from mmcert.data.base import MultiModalDataset
 from mmcert.errors import ConfigError
+from mmcert.named_code import named_class
 
 #: name -> where its class is; imported only when asked for.
 DATASETS = {
@@ -23,39 +23,10 @@ _COMMON = ("split", "root", "seed", "max_samples", "stored_split")
 def dataset_class(name: str, allow_code: Sequence[str] = ()) -> type[MultiModalDataset]:
     """The class of a data set.
 
-    Args:
-        name: A name of :data:`DATASETS`, or ``package.module:Class`` for code of your own.
-        allow_code: Packages whose code may be imported by name. A name can come out of a
-            checkpoint, and importing code runs it: so the command line must allow the package.
-
-    Raises:
-        ConfigError: For an unknown name, a package that is not allowed, or no such class.
+    Args and errors as in :func:`mmcert.named_code.named_class`.
     """
-    address = DATASETS.get(name)
-    if address is None:
-        if ":" not in name:
-            raise ConfigError(
-                f"data.name={name} is no data set; choose one of {', '.join(sorted(DATASETS))}, or "
-                f"name a class of your own as package.module:Class."
-            )
-        package = name.split(":")[0].split(".")[0]
-        if package not in allow_code:
-            raise ConfigError(
-                f"data.name={name} would import code of the package '{package}', which is run by "
-                f"doing so. If you trust it, add allow_code=[{package}] to the command line."
-            )
-        address = name
-    module_name, _, class_name = address.partition(":")
-    try:
-        found = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"data.name={name} cannot be imported: {error}. Is its package installed, or on "
-            f"PYTHONPATH?"
-        ) from error
-    if not (isinstance(found, type) and issubclass(found, MultiModalDataset)):
-        raise ConfigError(f"data.name={name} is no subclass of mmcert.data.base.MultiModalDataset.")
-    return found
+    # mypy has no word for "abstract classes too"
+    return named_class("data.name", name, DATASETS, MultiModalDataset, allow_code)  # type: ignore[type-abstract]
 
 
 def build_dataset(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmcert.errors import ConfigError
 from mmcert.models.base import BaseModel
+from mmcert.named_code import named_class
 from mmcert.sampling.encodings import InputSpec
 
 #: name -> where its class is; imported only when asked for.
@@ -23,39 +23,10 @@ _COMMON = ("inputs", "classes", "encoding")
 def model_class(name: str, allow_code: Sequence[str] = ()) -> type[BaseModel]:
     """The class of a base model.
 
-    Args:
-        name: A name of :data:`MODELS`, or ``package.module:Class`` for code of your own.
-        allow_code: Packages whose code may be imported by name. A name can come out of a
-            checkpoint, and importing code runs it: so the command line must allow the package.
-
-    Raises:
-        ConfigError: For an unknown name, a package that is not allowed, or no such class.
+    Args and errors as in :func:`mmcert.named_code.named_class`.
     """
-    address = MODELS.get(name)
-    if address is None:
-        if ":" not in name:
-            raise ConfigError(
-                f"model.name={name} is no base model; choose one of {', '.join(sorted(MODELS))}, "
-                f"or name a class of your own as package.module:Class."
-            )
-        package = name.split(":")[0].split(".")[0]
-        if package not in allow_code:
-            raise ConfigError(
-                f"model.name={name} would import code of the package '{package}', which is run by "
-                f"doing so. If you trust it, add allow_code=[{package}] to the command line."
-            )
-        address = name
-    module_name, _, class_name = address.partition(":")
-    try:
-        found = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"model.name={name} cannot be imported: {error}. Is its package installed, or on "
-            f"PYTHONPATH?"
-        ) from error
-    if not (isinstance(found, type) and issubclass(found, BaseModel)):
-        raise ConfigError(f"model.name={name} is no subclass of mmcert.models.base.BaseModel.")
-    return found
+    # mypy has no word for "abstract classes too"
+    return named_class("model.name", name, MODELS, BaseModel, allow_code)  # type: ignore[type-abstract]
 
 
 def build_model(
