@@ -8,17 +8,17 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from mmcert.certification.verifier.evalues import (
-    closed_count,
-    harmonic,
-    margin_martingale,
-    martingale,
-)
+from mmcert.certification.verifier.evalues import closed_count, harmonic
 from mmcert.certification.verifier.figures import mean
 from mmcert.certification.verifier.margins import (
     berger_boos_rejects,
     lead_tail,
     two_tails_pvalue,
+)
+from mmcert.certification.verifier.martingales import (
+    margin_martingales,
+    martingale,
+    martingale_table,
 )
 from mmcert.certification.verifier.overlap import margin
 from mmcert.certification.verifier.tails import (
@@ -219,6 +219,13 @@ def test_martingales_have_mean_one_at_most(t):
     for n in (1, 4, 15):
         total = sum(exact(martingale(x, n, t, 40)) * binomial(x, n, t) for x in range(n + 1))
         assert Fraction(9, 10) < total <= 1
+        for x, value in enumerate(martingale_table(n, t, 40)):
+            single = exact(martingale(x, n, t, 40))
+            assert (
+                single * (1 - Fraction(1, 10**12))
+                <= Fraction(value)
+                <= single * (1 + Fraction(1, 10**12))
+            )
 
 
 def test_margin_martingales_have_mean_one_at_most():
@@ -226,7 +233,7 @@ def test_margin_martingales_have_mean_one_at_most():
     for pi in (Fraction(1, 4), HALF, Fraction(1)):
         p_y, p_l = (pi + m) / 2, (pi - m) / 2
         total = sum(
-            exact(margin_martingale(y, x, n, m, bets))
+            exact(margin_martingales([(y, x)], n, m, bets)[0])
             * math.comb(n, y) * math.comb(n - y, x) * p_y**y * p_l**x * (1 - pi) ** (n - y - x)
             for y in range(n + 1)
             for x in range(n - y + 1)

@@ -10,14 +10,13 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
 
-from mmcert.certification.verifier.evalues import (
-    closed_count,
-    harmonic,
-    margin_martingale,
-    martingale,
-    steps,
-)
+from mmcert.certification.verifier.evalues import closed_count, harmonic, steps
 from mmcert.certification.verifier.margins import gap_of_bounds
+from mmcert.certification.verifier.martingales import (
+    margin_martingales,
+    martingale,
+    martingale_table,
+)
 from mmcert.certification.verifier.overlap import Limit
 from mmcert.certification.verifier.rule import Rule
 from mmcert.certification.verifier.settling import level_of_tests, settled
@@ -65,24 +64,14 @@ def at_least(rule: Rule, views: Sequence[View], alpha: Fraction, label: int | No
         with rounding(up=False):
             level = level / harmonic(size)
         views = chained(views)
-    budgets = range(len(views[0].limits))
+    missing = (ZERO, unsettled)
     if rule.sequential:
-        e = [
-            {pair: sequential_evalues(rule, one, pair) for pair in own}
-            for one, own in zip(views, members, strict=True)
-        ]
-        families: list[Groups] = [
-            [
-                (values[pair][g], count)
-                for values, own in zip(e, members, strict=True)
-                for pair, count in own.items()
-            ]
-            for g in budgets
-        ]
-    else:
-        parts = [_groups(rule, one, own, level) for one, own in zip(views, members, strict=True)]
-        families = [[group for part in parts for group in part[g]] for g in budgets]
-    return [closed_count([*family, (ZERO, unsettled)], level) for family in families]
+        return _sequential(rule, views, members, missing, level)
+    parts = [_groups(rule, one, own, level) for one, own in zip(views, members, strict=True)]
+    return [
+        closed_count([missing, *itertools.chain(*groups)], level)
+        for groups in zip(*parts, strict=True)
+    ]
 
 
 def _members(one: View, label: int | None) -> dict[Pair, int]:
@@ -179,21 +168,38 @@ def _critical(draws: int, t: Fraction, b: Decimal) -> int:
     return draws + 1 - bisect_right(upper_tails(draws, t)[::-1], b)
 
 
-def sequential_evalues(rule: Rule, one: View, pair: Pair) -> list[Decimal]:
-    """e-values at the time the votes stopped, per budget, of elements with these votes.
+def _sequential(
+    rule: Rule,
+    views: Sequence[View],
+    members: Sequence[dict[Pair, int]],
+    missing: tuple[Decimal, int],
+    level: Decimal,
+) -> list[int]:
+    """The same from votes that decided their own number.
 
-    For joint claims no e-value may rise along growing thresholds.
+    For joint claims no e-value may rise along growing thresholds: a running minimum.
     """
-    votes, rival = pair
-    values = []
-    for limit in one.limits:
-        if rule.test == "margin":
-            e = margin_martingale(votes, rival, one.draws, limit.m, rule.bets)
-        else:
-            e = martingale(votes, one.draws, limit.t, rule.terms)
-        values.append(e)
-    if rule.joint:
-        order = sorted(range(len(values)), key=lambda g: one.limits[g].t)
-        for before, after in itertools.pairwise(order):
-            values[after] = min(values[after], values[before])
-    return values
+    counts = [0] * len(views[0].limits)
+    lowest: list[list[Decimal]] | None = None
+    for g in sorted(range(len(counts)), key=lambda g: sum(one.limits[g].t for one in views)):
+        e = [evalues_at(rule, one, list(own), g) for one, own in zip(views, members, strict=True)]
+        if rule.joint and lowest is not None:
+            e = [list(map(min, own, before)) for own, before in zip(e, lowest, strict=True)]
+        lowest = e
+        family = [
+            group for values, own in zip(e, members, strict=True)
+            for group in zip(values, own.values(), strict=True)
+        ]  # fmt: skip
+        counts[g] = closed_count([missing, *family], level)
+    return counts
+
+
+def evalues_at(rule: Rule, one: View, pairs: list[Pair], g: int) -> list[Decimal]:
+    """e-values at the time the votes stopped, at one budget, of elements with these votes."""
+    limit = one.limits[g]
+    if rule.test == "margin":
+        return margin_martingales(pairs, one.draws, limit.m, rule.bets)
+    if len(pairs) == 1:
+        return [martingale(pairs[0][0], one.draws, limit.t, rule.terms)]
+    table = martingale_table(one.draws, limit.t, rule.terms)
+    return [Decimal(table[votes]) for votes, _ in pairs]

@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
-from mmcert.certification.verifier.closed import at_least, sequential_evalues
+from mmcert.certification.verifier.closed import at_least, evalues_at
 from mmcert.certification.verifier.figures import (
     ACCURACY,
     CLASS_METRICS,
@@ -21,7 +21,7 @@ from mmcert.certification.verifier.figures import (
 from mmcert.certification.verifier.naming import Named, named
 from mmcert.certification.verifier.overlap import Limit, limit_of, margin
 from mmcert.certification.verifier.rule import Rule
-from mmcert.certification.verifier.tails import ONE, decimal_of, exact, rounding, upper_tail
+from mmcert.certification.verifier.tails import decimal_of, exact, rounding, upper_tail
 from mmcert.certification.verifier.tally import Tally, View, class_sizes, view
 from mmcert.certification.verifier.votes import Meta
 
@@ -229,9 +229,15 @@ def _by_martingale(rule: Rule, one: View) -> Named:
     """
     (pair,) = one.family
     level = decimal_of(rule.alpha / (1 if one.fixed else one.classes), up=False)
-    e = sequential_evalues(rule, one, pair)
-    with rounding(up=False):
-        return Named((pair,), tuple(int(value * level >= ONE) for value in e))
+    reached = [False] * len(one.limits)
+    sure = True
+    for g in sorted(range(len(reached)), key=lambda g: one.limits[g].t):
+        (e,) = evalues_at(rule, one, [pair], g)
+        with rounding(up=False):
+            reached[g] = e * level >= 1
+        # Jointly over budgets no e-value may rise along growing thresholds.
+        sure = reached[g] = reached[g] and (sure or not rule.joint)
+    return Named((pair,), tuple(map(int, reached)))
 
 
 def false_claims(S: int, a: Fraction, alpha: Fraction) -> int:

@@ -12,14 +12,10 @@ from fractions import Fraction
 from functools import lru_cache
 
 from mmcert.certification.verifier.tails import (
-    HALF,
     ONE,
     ZERO,
-    choose,
     decimal_of,
-    power,
     rounding,
-    upper_tail,
 )
 
 #: Above Euler's constant, 0.5772156649015328606065120900824024310421593359...
@@ -95,75 +91,3 @@ def steps(
             value += decimal_of(weight, up=False) / b
         result.append((b, value))
     return tuple(result)
-
-
-@lru_cache(maxsize=65536)
-def martingale(votes: int, draws: int, t: Fraction, terms: int) -> Decimal:
-    """The test martingale of ``p <= t`` after ``N`` draws with ``X`` votes, rounded down.
-
-    ``sum_q w_q (q/t)^X ((1-q)/(1-t))^(N-X)``: 1/3 on ``q = 1``; 1/3 on ``1-q = (1-t) 2^-j``,
-    ``j = 1 .. terms``, each with ``1/(j (j+1))`` of it; 1/3 uniform on ``(t, 1)``. The last part is
-    ``P(Bin(N+1, t) <= X) / ((N+1) C(N, X) t^X (1-t)^(N-X+1))``.
-    """
-    if not 0 < t < 1:
-        return ZERO
-    others = draws - votes
-    up, rest = decimal_of(t, up=True), decimal_of(1 - t, up=True)
-    with rounding(up=True):
-        chance_up = power(up, votes)
-        uniform_up = (draws + 1) * choose(draws, votes, True) * chance_up * power(rest, others + 1)
-    below = lower_tail(votes, draws + 1, t)
-    with rounding(up=False):
-        total = below / uniform_up
-        if not others:
-            total += ONE / chance_up
-        before = ZERO
-        for j in range(1, terms + 1):
-            q = decimal_of(1 - (1 - t) / 2**j, up=False)
-            term = power(q / up, votes) * power(HALF, j * others) / (j * (j + 1))
-            total += term
-            if term < before and term < total * Decimal("1e-20"):
-                break  # past the largest term; leaving terms out makes the sum smaller
-            before = term
-        return total / 3
-
-
-@lru_cache(maxsize=65536)
-def lower_tail(votes: int, draws: int, t: Fraction) -> Decimal:
-    """``P(Bin(N, t) <= X)``, rounded down."""
-    if votes + 1 > draws * t:
-        with rounding(up=False):
-            if upper_tail(votes + 1, draws, t) < 1:
-                return ONE - upper_tail(votes + 1, draws, t)
-    odds = decimal_of((1 - t) / t, up=False)
-    with rounding(up=False):
-        term = choose(draws, votes, False) * power(decimal_of(t, False), votes)
-        term *= power(decimal_of(1 - t, False), draws - votes)
-        total = term
-        for x in range(votes, 0, -1):
-            term *= odds * x / (draws - x + 1)
-            total += term
-            if term < total * Decimal("1e-30"):
-                break
-    return total
-
-
-@lru_cache(maxsize=65536)
-def margin_martingale(
-    votes: int, rival: int, draws: int, m: Fraction, bets: tuple[Fraction, ...]
-) -> Decimal:
-    """The same of ``p_y - p_l <= m``: bets ``lam = bet/(1+m)`` with equal weights, rounded down.
-
-    ``(1 + lam (1-m))^X_y (1 - lam m)^(N - X_y - X_l) (1 - lam (1+m))^X_l``.
-    """
-    if not 0 <= m < 1:
-        return ZERO
-    total = ZERO
-    for bet in bets:
-        lam = bet / (1 + m)
-        with rounding(up=False):
-            part = power(decimal_of(1 + lam * (1 - m), False), votes)
-            part *= power(decimal_of(1 - lam * m, False), draws - votes - rival)
-            total += part * power(decimal_of(1 - bet, False), rival)
-    with rounding(up=False):
-        return total / len(bets)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -156,6 +157,9 @@ def _check_reading(
             "samples without the class": absent,
         }
         expected.append(("reading.left_out", reading.get("left_out"), left_out))
+    stated = re.findall(r"at least 1 - ([0-9.e-]*[0-9])", str(reading.get("promise")))
+    if stated:  # the promise is prose; the probability in it is not
+        expected.append(("the alpha in its promise", stated[0], f"{float(rule.alpha):g}"))
     for what, claimed, found in expected:
         message = f"{label}: {what} is {claimed}, derived {found}"
         findings.check("settings", claimed == found, message)

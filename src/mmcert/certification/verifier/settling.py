@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from mmcert.certification.verifier.evalues import margin_martingale, martingale
 from mmcert.certification.verifier.margins import gap_of_bounds
+from mmcert.certification.verifier.martingales import margin_martingales, martingale
 from mmcert.certification.verifier.rule import Rule
 from mmcert.certification.verifier.tails import decimal_of, exact, rounding, upper_tail
 from mmcert.certification.verifier.tally import Pair, View
@@ -37,19 +37,18 @@ def settled(rule: Rule, one: View, P: int, alpha: Fraction) -> frozenset[Pair]:
     if one.fixed:
         return frozenset(one.family)
     N, C = one.draws, one.classes
-    sure = []
-    for votes, rival in one.family:
-        if rule.sequential:  # one of C labels was chosen
-            if rule.test == "margin":
-                e = margin_martingale(votes, rival, N, Fraction(0), rule.bets)
-            else:
-                e = martingale(votes, N, HALF, rule.terms)
-            with rounding(up=False):
-                holds = e * decimal_of(alpha / (C * P), up=False) >= 1
-        elif rule.test == "margin":
-            holds = gap_of_bounds(votes, rival, N, alpha / (2 * C * P)) >= 0
-        else:  # at most two labels can be wrong choices: f(t) + f(1-t) at t = 1/2
-            holds = exact(upper_tail(votes, N, HALF)) <= alpha / (2 * P)
-        if holds:
-            sure.append((votes, rival))
-    return frozenset(sure)
+    pairs = list(one.family)
+    if rule.sequential:  # one of C labels was chosen
+        if rule.test == "margin":
+            evalues = margin_martingales(pairs, N, Fraction(0), rule.bets)
+        else:
+            evalues = [martingale(votes, N, HALF, rule.terms) for votes, _ in pairs]
+        level = decimal_of(alpha / (C * P), up=False)
+        with rounding(up=False):
+            return frozenset(pair for pair, e in zip(pairs, evalues, strict=True) if e * level >= 1)
+    if rule.test == "margin":
+        each = alpha / (2 * C * P)
+        return frozenset(pair for pair in pairs if gap_of_bounds(*pair, N, each) >= 0)
+    # at most two labels can be wrong choices: f(t) + f(1-t) at t = 1/2
+    each = alpha / (2 * P)
+    return frozenset(pair for pair in pairs if exact(upper_tail(pair[0], N, HALF)) <= each)
