@@ -1,8 +1,13 @@
 import hashlib
 import json
+import shutil
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from mmcert.certification.evaluate import evaluate
 from mmcert.records.meta import VotesMeta
@@ -98,12 +103,11 @@ def random_votes(make_votes):
 GRID = [{"rgb": a, "depth": b} for a in (0, 1, 2, 5, 9) for b in (0, 2, 20)]
 
 
-@pytest.fixture
-def make_run(tmp_path):
-    """A run directory as the commands leave it, from votes in memory; and its metrics."""
+@pytest.fixture(scope="session")
+def write_run_of():
+    """Writes a run directory as the commands leave it, from votes in memory; gives its metrics."""
 
-    def make(votes, *, hashes=True, one_number_of_draws=True, **settings):
-        run = tmp_path / "run"
+    def write(run, votes, *, one_number_of_draws=True, **settings):
         meta = votes.meta
         votes.write(run / "votes")
         alpha = settings.setdefault("alpha", 0.01)
@@ -128,12 +132,100 @@ def make_run(tmp_path):
             fingerprint_of=facts,
             checkpoint=str(run / "best.ckpt"),
             checkpoint_sha256=facts["checkpoint_sha256"],
-            votes_sha256={s.id: votes_sha256(run / "votes", s.id) for s in votes if hashes},
+            votes_sha256={s.id: votes_sha256(run / "votes", s.id) for s in votes},
         )
         write_run(run, description)
         encoding = {"name": "zero"} if settings.get("kinds") is None else {"name": "compact"}
         config = {"alpha": alpha, "encoding": encoding}
         (run / "config.yaml").write_text(json.dumps(config))  # JSON is YAML
-        return run, document
+        return document
+
+    return write
+
+
+@pytest.fixture
+def make_run(tmp_path, write_run_of):
+    """A run directory of this test, and its metrics."""
+
+    def make(votes, **settings):
+        return tmp_path / "run", write_run_of(tmp_path / "run", votes, **settings)
 
     return make
+
+
+class Edit:
+    """Changes in the files of a run directory, made after they were written."""
+
+    def __init__(self, run):
+        self.run = run
+
+    def json(self, name, change):
+        document = json.loads((self.run / name).read_text())
+        change(document)
+        (self.run / name).write_text(json.dumps(document))
+
+    def votes(self, sample_id, change):
+        path = self.run / "votes" / f"{sample_id}.npz"
+        arrays = dict(np.load(path))
+        change(arrays)
+        np.savez_compressed(path, **arrays)
+
+    def forget_hashes(self):
+        """As if the run recorded none: what the votes say must be enough."""
+        self.json("run.json", lambda document: document.update(votes_sha256={}))
+
+    def rows(self, change):
+        path = self.run / "certificates.parquet"
+        table = pq.read_table(path)
+        rows = table.to_pylist()
+        change(rows)
+        pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+
+    def map(self, sample_id, change):
+        path = self.run / "maps" / f"{sample_id}.png"
+        with Image.open(path) as image:
+            pixels, facts = np.array(image), PngInfo()
+            for key, value in image.text.items():
+                facts.add_text(key, value)
+        change(pixels)
+        Image.fromarray(pixels).save(path, pnginfo=facts)
+
+    def entry(self, change, statistics, claim="robust"):
+        """Change the first entry of ``metrics.json`` of that kind."""
+
+        def found(document):
+            change(
+                next(
+                    entry
+                    for entry in document["results"]
+                    if (entry["statistics"], entry["claim"]) == (statistics, claim)
+                )
+            )
+
+        self.json("metrics.json", found)
+
+
+@pytest.fixture(scope="session")
+def written_runs(tmp_path_factory, random_votes, write_run_of):
+    folder = tmp_path_factory.mktemp("written")
+    statistics = {"bonferroni": {}, "holm": {}, "closed_evalues": {}, "binomial": {}}
+    votes = random_votes("segmentation", draws=200)
+    write_run_of(folder / "segmentation", votes, statistics=statistics)
+    statistics = {"binomial": {}, "margin": {}, "holm": {}, "closed_evalues": {}}
+    votes = random_votes("classification", classes=3, samples=8)
+    write_run_of(folder / "classification", votes, statistics=statistics)
+    return folder
+
+
+@pytest.fixture
+def edit_run(tmp_path, written_runs):
+    """A copy of a run of a task, ready to be changed."""
+
+    def copy(task):
+        run = shutil.copytree(written_runs / task, tmp_path / "run")
+        edit = Edit(run)
+        path = str(run / "best.ckpt")
+        edit.json("run.json", lambda document: document.update(checkpoint=path))
+        return edit
+
+    return copy

@@ -61,8 +61,8 @@ def check_maps(
         if sample_id not in there:
             findings.fail("maps", f"{where} is missing")
             continue
-        sample = votes.read(sample_id)
         try:
+            sample = votes.read(sample_id)
             image = _read_map(folder / f"{sample_id}.png", facts)
             if image.shape != sample.shape:
                 raise CheckError(f"shape {image.shape}, the votes have {sample.shape}")

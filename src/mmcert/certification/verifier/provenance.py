@@ -82,7 +82,12 @@ def check_run(run: Mapping[str, Any], votes: VotesFolders, findings: Findings) -
         findings.check("description", run.get("fingerprint") == digest, message)
         _check_facts(facts, run, votes, findings)
     else:
-        findings.skip("fingerprint (run.json does not say what it is made of)")
+        _absent(
+            "fingerprint_of",
+            "fingerprint (run.json does not say what it is made of)",
+            run,
+            findings,
+        )
     meta = votes.meta
     expected: list[tuple[str, object, object]] = [
         ("task", run.get("task"), meta.task),
@@ -95,6 +100,14 @@ def check_run(run: Mapping[str, Any], votes: VotesFolders, findings: Findings) -
     for name, said, found in expected:
         message = f"run.json: {name} is {said!r}, of the votes it is {found!r}"
         findings.check("description", said == found, message)
+
+
+def _absent(key: str, what: str, run: Mapping[str, Any], findings: Findings) -> None:
+    """Something is not recorded: of votes made elsewhere nobody can, mmcert-certify always does."""
+    if run.get("command") == "certify":
+        findings.fail("description", f"run.json: {key} is gone; mmcert-certify always writes it")
+    else:
+        findings.skip(what)
 
 
 def _check_facts(
@@ -166,7 +179,7 @@ def check_hashes(run: Mapping[str, Any], votes: VotesFolders, findings: Findings
     """Every votes file is the one that was written: none changed, missing, or added."""
     stored = run.get("votes_sha256") or {}
     if not stored:
-        findings.skip("SHA-256 of the votes files (run.json records none)")
+        _absent("votes_sha256", "SHA-256 of the votes files (run.json records none)", run, findings)
         return
     for sample_id in sorted(set(stored) | set(votes.ids)):
         homes = votes.homes.get(sample_id)
@@ -185,7 +198,7 @@ def check_checkpoint(run: Mapping[str, Any], findings: Findings) -> None:
     """The checkpoint is still the file whose votes these are, where it can be found."""
     stored, path = run.get("checkpoint_sha256"), run.get("checkpoint")
     if stored is None:
-        findings.skip("checkpoint (run.json records no SHA-256 of one)")
+        _absent("checkpoint_sha256", "checkpoint (run.json records no SHA-256)", run, findings)
     elif path is None:
         findings.skip("checkpoint (run.json does not say where it was)")
     elif not Path(path).is_file():

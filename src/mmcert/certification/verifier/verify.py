@@ -39,6 +39,8 @@ def verify(run_dir: str | Path) -> Findings:
         _verify(Path(run_dir), findings)
     except CheckError as error:  # without it nothing further can be derived
         findings.fail("files", str(error))
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        findings.fail("files", f"{run_dir}: not of the form that is written ({error!r})")
     return findings
 
 
