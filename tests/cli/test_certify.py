@@ -104,6 +104,21 @@ def test_a_checkpoint_certifies_its_own_test_split(run, roads, checkpoint):
     }
 
 
+def test_votes_that_were_changed_after_the_run_are_not_signed_anew(run):
+    run_dir = run("voting.draws=8")
+    path = next((run_dir / "votes").glob("*.npz"))
+    honest = path.read_bytes()
+    with np.load(path, allow_pickle=False) as file:
+        arrays = dict(file)
+    arrays["counts"] = arrays["counts"][::-1]
+    np.savez(path, **arrays)
+    with pytest.raises(RecordError, match=path.name):
+        run("voting.draws=8")
+    path.unlink()
+    run("voting.draws=8")
+    assert path.read_bytes() == honest
+
+
 def test_a_finished_run_is_evaluated_again_without_a_single_vote(run):
     run_dir = run()
     votes, metrics = votes_of(run_dir), (run_dir / "metrics.json").read_bytes()

@@ -168,6 +168,7 @@ class Certification:
             return None
         earlier = read_run(self._run_dir)
         if earlier.fingerprint == self._fingerprint:
+            self._check_untouched(earlier)
             return earlier
         found = differences(earlier.fingerprint_of, self._facts)
         listed = "; ".join(
@@ -180,6 +181,20 @@ class Certification:
                 "another run_dir for other draws"
             )
         raise RecordError(f"{self._run_dir} holds another run ({listed}); {advice}.")
+
+    def _check_untouched(self, earlier: RunDescription) -> None:
+        """Refuse votes that were changed after the run recorded them: it must not sign them anew.
+
+        Raises:
+            RecordError: Naming the file.
+        """
+        for sample_id in sample_ids(self._votes) if self._votes.exists() else ():
+            stored = earlier.votes_sha256.get(sample_id)
+            if stored is not None and votes_sha256(self._votes, sample_id) != stored:
+                raise RecordError(
+                    f"{self._votes}/{sample_id}.npz: not the file that the run wrote (its SHA-256 "
+                    f"differs from run.json); remove it to have it voted again."
+                )
 
     def describe(self) -> None:
         """Write ``config.yaml``, ``run.json`` and ``votes/meta.json``, and say what is special."""
