@@ -141,6 +141,8 @@ def test_schemes_keep_the_same_total_where_they_can():
     n, k = {"a": 9, "b": 9}, {"a": 4, "b": 1}
     assert [pool.k for pool in PooledSubsampling.from_counts(n, k).pools()] == [5]
     assert [pool.k for pool in AlignedSubsampling.from_counts(n, k).pools()] == [2]
+    aligned = AlignedSubsampling.from_counts(n, k)
+    assert [m.k for m in aligned.modalities] == [2] * len(n)  # what is stored is what is drawn
     assert [pool.k for pool in IndependentSubsampling.from_counts(n, k).pools()] == [4, 1]
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import ClassVar
@@ -245,11 +245,15 @@ class AlignedSubsampling(Scheme):
                 f"randomized_ablation_aligned shares one mask and needs the same n in every "
                 f"modality, not {sizes}; use randomized_ablation."
             )
+        # The k of the modalities are the sampler's own, not those that were asked for.
+        k = sum(m.k for m in self.modalities) // len(self.modalities)
+        used = tuple(replace(modality, k=k) for modality in self.modalities)
+        object.__setattr__(self, "modalities", used)
 
     def pools(self) -> tuple[Pool, ...]:
         """One pool of positions that every modality shares."""
-        k = sum(m.k for m in self.modalities) // len(self.modalities)
-        return (Pool(tuple(m.name for m in self.modalities), self.modalities[0].n, k, shared=True),)
+        n, k = self.modalities[0].n, self.modalities[0].k
+        return (Pool(tuple(m.name for m in self.modalities), n, k, shared=True),)
 
     def check(self, attack: Attack) -> None:
         """Refuse an unknown modality, and every kind but modification.

@@ -152,8 +152,12 @@ def check_samples(
         message = f"{where} says scheme = {scheme['name']!r}, the votes {meta.scheme!r}"
         findings.check("description", scheme["name"] == meta.scheme, message)
         for one in case.tallies:
-            for name, (n, k) in one.sizes.items():
-                wanted = _retained(scheme, name, n, where)
+            asked = {name: _retained(scheme, name, n, where) for name, (n, _) in one.sizes.items()}
+            counts = [count for count in asked.values() if count is not None]
+            if meta.scheme == "randomized_ablation_aligned" and len(counts) == len(asked):
+                asked = dict.fromkeys(asked, sum(counts) // len(counts))  # one mask for all
+            for name, (_, k) in one.sizes.items():
+                wanted = asked[name]
                 message = f"sample {one.id}: {name} keeps k = {k}, {where} says {wanted}"
                 findings.check("description", wanted in (None, k), message)
     for one in case.tallies:
