@@ -32,6 +32,11 @@ def test_a_ratio_that_is_a_short_decimal_is_shown_as_that_decimal():
     assert rounded_down(round_down(Fraction(18, 20)), 1) == "0.9"
 
 
+@given(SHARES, st.integers(1, 6))
+def test_a_bound_is_never_shown_above_what_the_file_says(value, digits):
+    assert Fraction(rounded_down(value, digits, ratio=False)) <= Fraction(repr(value))
+
+
 def test_a_short_decimal_keeps_its_digits():
     assert [rounded_down(x) for x in (0.7, 0.29, 1.0)] == ["0.700", "0.290", "1.000"]
 

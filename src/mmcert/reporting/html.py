@@ -303,7 +303,7 @@ def _sample_cells(row: Certificate | None, run: Run, classes: dict[int, str]) ->
         predicted = _class_text(row.predicted, classes)
         if row.abstained:
             predicted += " (abstained)"
-        return [predicted, votes, rounded_down(row.lower_bound), frontier]
+        return [predicted, votes, rounded_down(row.lower_bound, ratio=False), frontier]
     if row.hist is None:
         return [UNDEFINED, UNDEFINED, frontier]
     total = sum(sum(level) for level in row.hist)

@@ -19,18 +19,19 @@ def _decimal(value: float, digits: int, rounding: str) -> str:
     return f"{rounded + 0:f}"  # + 0: no negative zero
 
 
-def rounded_down(value: float | None, digits: int = 3) -> str:
+def rounded_down(value: float | None, digits: int = 3, *, ratio: bool = True) -> str:
     """``value`` with ``digits`` decimals, rounded down; a dash for None.
 
-    What is stored is the largest float below the exact ratio: 9/10 is stored as
-    0.8999999999999999. The next float above is therefore what is rounded, and 9/10 shows as 0.900.
+    What is stored of a ratio is the largest float below it: 9/10 is stored as 0.8999999999999999.
+    The next float above is therefore what is rounded, and 9/10 shows as 0.900. A bound that is no
+    ratio of counts (``ratio=False``) is rounded as it stands.
 
     >>> rounded_down(0.9996), rounded_down(0.8999999999999999), rounded_down(None)
     ('0.999', '0.900', '–')
     """
     if value is None:
         return UNDEFINED
-    return _decimal(math.nextafter(value, math.inf), digits, ROUND_FLOOR)
+    return _decimal(math.nextafter(value, math.inf) if ratio else value, digits, ROUND_FLOOR)
 
 
 def rounded_up(value: float | None, digits: int = 3) -> str:
