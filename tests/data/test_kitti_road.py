@@ -74,6 +74,32 @@ def test_the_official_layout_has_unlabelled_frames_only_in_all(road_folder):
     assert unlabelled["inputs"]["rgb"].shape == (3, 12, 20)
 
 
+def test_labelled_frames_of_a_testing_folder_are_never_trained_on(road_folder):
+    for number in range(20):
+        road_folder.add(f"um_{number:06d}", folder="training")
+    for number in (3, 50, 51):
+        road_folder.add(f"um_{number:06d}", folder="testing")
+    splits = KittiRoad("train", root=road_folder.root, seed=1).splits
+    assert splits["test"] == ("testing_um_000003", "um_000050", "um_000051")
+    assert [len(splits[name]) for name in ("train", "val")] == [18, 2]
+    assert "um_000003" in splits["train"] + splits["val"]
+
+
+def test_two_images_that_would_get_one_id_are_named(road_folder):
+    road_folder.add("um_000000", folder="training").add("testing_um_000000", folder="training")
+    road_folder.add("um_000000", folder="testing")
+    with pytest.raises(
+        DataError, match=r"testing/image_2/um_000000\.png: its id would be testing_"
+    ):
+        KittiRoad("all", root=road_folder.root)
+
+
+def test_the_hidden_files_of_macos_are_no_images(road_folder):
+    road_folder.add("um_000000")
+    (road_folder.root / "image_2" / "._um_000000.png").write_bytes(b"Mac OS X")
+    assert KittiRoad("all", root=road_folder.root).ids == ("um_000000",)
+
+
 def test_lane_labels_are_not_road_labels(road_folder):
     road_folder.add("um_000000")
     label = np.asarray(Image.open(road_folder.label("um_000000")))

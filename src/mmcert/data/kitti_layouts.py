@@ -2,7 +2,8 @@
 
 - *flat* (MMCert): ``<root>/{image_2,depth_u16,calib,gt_image_2}``;
 - *split* (SNE-RoadSeg): the same below ``<root>/{training,validation,testing}``, all labelled;
-- *official*: ``<root>/[data_road/]{training,testing}``, where ``testing`` has no labels.
+- *official*: ``<root>/[data_road/]{training,testing}``, where ``testing`` has no labels; if it
+  has, its frames are the test split.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmcert.data.splits import SPLITS, is_partition_of, split_80_20
+from mmcert.data.splits import SPLITS, is_partition_of, split_80_20, split_90_10
 from mmcert.errors import DataError
 
 #: Folder of the split layout -> name of the split.
@@ -50,11 +51,13 @@ class Layout:
         kind: ``flat``, ``split`` or ``official``.
         frames: All frames by id.
         folders: Ids of each folder that was found, in sorted order.
+        bad_names: One sentence for every image whose name cannot be an id; they are no frames.
     """
 
     kind: str
     frames: dict[str, Frame]
     folders: dict[str, tuple[str, ...]]
+    bad_names: tuple[str, ...] = ()
 
 
 def label_path(folder: Path, stem: str) -> Path:
@@ -71,19 +74,45 @@ def label_path(folder: Path, stem: str) -> Path:
     return named_as_kitti
 
 
+def visible_files(folder: Path, pattern: str) -> list[Path]:
+    """Files of a folder in sorted order, without hidden ones: macOS leaves ``._NAME`` beside NAME.
+
+    Args:
+        folder: Where to look; it need not exist.
+        pattern: For their names, e.g. ``*.png``.
+    """
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
+
+
+def name_problem(image: Path) -> str | None:
+    """What is wrong with the name of an image, or None.
+
+    >>> name_problem(Path("um_000000.png")) is None
+    True
+    """
+    if _ID.fullmatch(image.stem) is not None:
+        return None
+    return (
+        f"{image}: the name becomes the sample's id, in file names and on command lines; use "
+        f"letters, digits, '.', '_' and '-' only, and begin with a letter or digit."
+    )
+
+
 def _frames_of(folder: Path, prefix: str, taken: dict[str, Frame]) -> list[Frame]:
     labels = folder / "gt_image_2"
-    labelled = labels.is_dir() and any(labels.glob("*.png"))
+    labelled = bool(visible_files(labels, "*.png"))
     frames = []
-    for image in sorted((folder / "image_2").glob("*.png")):
+    for image in visible_files(folder / "image_2", "*.png"):
+        if name_problem(image) is not None:
+            continue
         stem = image.stem
-        if _ID.fullmatch(stem) is None:
-            raise DataError(
-                f"{image}: the name becomes the sample's id, in file names and on command lines; "
-                f"use letters, digits, '.', '_' and '-' only, and begin with a letter or digit."
-            )
         # KITTI numbers its training and testing images alike; only the later ones are renamed.
         name = f"{prefix}_{stem}" if stem in taken else stem
+        if name in taken:
+            raise DataError(
+                f"{image}: its id would be {name}, which is that of {taken[name].image}; rename "
+                f"one of them, with its depth map, calibration and label."
+            )
         frames.append(
             Frame(
                 id=name,
@@ -99,6 +128,9 @@ def _frames_of(folder: Path, prefix: str, taken: dict[str, Frame]) -> list[Frame
 def find_layout(root: Path) -> Layout:
     """Recognise the layout below ``root`` and list its frames.
 
+    Images whose names cannot be ids are left to :func:`splits_of`, which refuses them, so that a
+    check can list them beside everything else.
+
     Raises:
         DataError: Where no ``image_2`` folder is in one of the known places, or it has no images.
     """
@@ -111,17 +143,21 @@ def find_layout(root: Path) -> Layout:
         kind = "split" if "validation" in folders else "official"
     frames: dict[str, Frame] = {}
     ids: dict[str, tuple[str, ...]] = {}
+    images = [
+        one for folder in folders.values() for one in visible_files(folder / "image_2", "*.png")
+    ]
+    bad_names = tuple(text for image in images if (text := name_problem(image)) is not None)
     for name, folder in folders.items():
         found = _frames_of(folder, name, frames)
         ids[name] = tuple(frame.id for frame in found)
         frames.update({frame.id: frame for frame in found})
-    if not frames:
+    if not frames and not bad_names:
         raise DataError(
             f"{root}: no images of KITTI Road here. Expected *.png in image_2/, or in "
             f"{{training,validation,testing}}/image_2/, or in "
             f"data_road/{{training,testing}}/image_2/."
         )
-    return Layout(kind, frames, ids)
+    return Layout(kind, frames, ids, bad_names)
 
 
 def stored_split(root: Path) -> dict[str, Any] | None:
@@ -149,12 +185,16 @@ def stored_split(root: Path) -> dict[str, Any] | None:
 def splits_of(layout: Layout, root: Path, seed: int) -> dict[str, tuple[str, ...]]:
     """Ids of train, val and test, and under ``rest`` those that are in none of them.
 
-    In this order: the split stored in ``manifest.json``; the folders of the split layout; 80/20 of
-    the labelled frames by name and seed.
+    In this order: the split stored in ``manifest.json``; the folders of the split layout; where
+    ``testing`` has labels, it is the test split and ``training`` gives the validation frames;
+    80/20 of the labelled frames by name and seed.
 
     Raises:
-        DataError: Where the stored split names frames that are not there.
+        DataError: Where the stored split names frames that are not there, or the name of an image
+            cannot be an id.
     """
+    if layout.bad_names:
+        raise DataError("\n".join(layout.bad_names))
     given = stored_split(root)
     if given is not None:
         if not is_partition_of(given, list(layout.frames)):
@@ -167,7 +207,16 @@ def splits_of(layout: Layout, root: Path, seed: int) -> dict[str, tuple[str, ...
     elif layout.kind == "split":
         splits = {FOLDERS[name]: ids for name, ids in layout.folders.items()}
     else:
-        labelled = [name for name, frame in layout.frames.items() if frame.label is not None]
-        splits = split_80_20(labelled, seed)
+        # Labelled frames of a folder called testing must never be trained on.
+        tested = _labelled(layout, "testing")
+        if tested and layout.kind == "official":
+            splits = {**split_90_10(_labelled(layout, "training"), seed), "test": tested}
+        else:
+            splits = split_80_20(_labelled(layout, *layout.folders), seed)
     used = {name for ids in splits.values() for name in ids}
     return {**splits, "rest": tuple(name for name in layout.frames if name not in used)}
+
+
+def _labelled(layout: Layout, *folders: str) -> tuple[str, ...]:
+    ids = (name for folder in folders for name in layout.folders.get(folder, ()))
+    return tuple(name for name in ids if layout.frames[name].label is not None)

@@ -40,14 +40,22 @@ def split_80_20(names: Iterable[str], seed: int) -> dict[str, tuple[str, ...]]:
     {'train': 208, 'val': 23, 'test': 58}
     """
     order = seeded_order(names, seed, "split")
-    test = round(len(order) * 0.2)
-    trained = len(order) - test
-    val = round(trained * 0.1)
-    return {
-        "train": tuple(order[: trained - val]),
-        "val": tuple(order[trained - val : trained]),
-        "test": tuple(order[trained:]),
-    }
+    trained = len(order) - round(len(order) * 0.2)
+    return {**_last_tenth_validates(order[:trained]), "test": tuple(order[trained:])}
+
+
+def split_90_10(names: Iterable[str], seed: int) -> dict[str, tuple[str, ...]]:
+    """Where the test split is given: val is the last 10 % of the shuffled names, train the rest.
+
+    >>> {name: len(ids) for name, ids in split_90_10(map(str, range(231)), 0).items()}
+    {'train': 208, 'val': 23}
+    """
+    return _last_tenth_validates(seeded_order(names, seed, "split"))
+
+
+def _last_tenth_validates(order: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    first = len(order) - round(len(order) * 0.1)
+    return {"train": tuple(order[:first]), "val": tuple(order[first:])}
 
 
 def is_partition_of(split: Mapping[str, Any], names: Sequence[str]) -> bool:
