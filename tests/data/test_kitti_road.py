@@ -217,6 +217,10 @@ def break_calibration_numbers(folder):
     (folder.root / "calib" / "um_000000.txt").write_text("\nP2: 1 2 x\n")
 
 
+def break_focal_length(folder):
+    (folder.root / "calib" / "um_000000.txt").write_text("P2: 0 0 9 0 0 0 9 0 0 0 1 0\n")
+
+
 @pytest.mark.parametrize(
     ("harm", "says"),
     [
@@ -232,6 +236,7 @@ def break_calibration_numbers(folder):
         (break_missing_calibration, r"calib/um_000000\.txt.*missing"),
         (break_calibration_without_p2, r"calib/um_000000\.txt.*no P2"),
         (break_calibration_numbers, r"calib/um_000000\.txt, line 2.*'x'"),
+        (break_focal_length, r"calib/um_000000\.txt, line 1: the focal lengths of P2.*above 0"),
     ],
 )
 def test_bad_files_get_one_error_that_names_them(road_folder, harm, says):

@@ -88,7 +88,12 @@ def read_calibration(path: Path, *, needs: Sequence[str] = ("P2",)) -> Calibrati
         if values.size != shape[0] * shape[1] or not np.isfinite(values).all():
             raise DataError(
                 f"{path}, line {number}: {key} must be {shape[0] * shape[1]} finite numbers "
-                f"({shape[0]}x{shape[1]}), found {values.size}."
+                f"({shape[0]}x{shape[1]}), found {int(np.isfinite(values).sum())}."
+            )
+        if key.strip() == "P2" and not (values[0] > 0 and values[5] > 0):
+            raise DataError(
+                f"{path}, line {number}: the focal lengths of P2 (its first and sixth number) are "
+                f"{values[0]:g} and {values[5]:g} pixels; they must be above 0."
             )
         matrices[key.strip()] = values.reshape(shape)
     calibration = Calibration(path, matrices)
