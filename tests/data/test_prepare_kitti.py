@@ -1,6 +1,7 @@
 """A synthetic LiDAR scan of a known ground and known boxes, converted like a download."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -245,19 +246,79 @@ def test_all_problems_of_a_download_come_at_once_and_before_any_work(download, t
     Image.fromarray(np.zeros((60, 201, 3), np.uint8)).save(
         training / "gt_image_2" / "um_road_000005.png"
     )
+    (training / "image_2" / "um_000006.png").unlink()
+    path = training / "image_2" / "um_000007.png"
+    path.write_bytes(path.read_bytes()[:120])
+    label = np.full((60, 200, 3), (255, 0, 255), np.uint8)
+    label[3, 4] = 1, 2, 3
+    Image.fromarray(label).save(training / "gt_image_2" / "um_road_000008.png")
+    path = training / "gt_image_2" / "um_road_000009.png"
+    path.write_bytes(path.read_bytes()[:120])
+    for path in list(download.root.rglob("um_000000.*")):
+        if "testing" in path.parts:
+            path.rename(path.with_stem("a=b,c_0"))
     with pytest.raises(DataError) as caught:
         prepare_kitti(download.root, tmp_path / "out", seed=0, workers=1)
     text = str(caught.value)
-    assert "5 problems, nothing was converted" in text
+    assert "11 problems, nothing was converted" in text
     for part in (
+        "calib/um_000006.txt: belongs to no image",
+        "gt_image_2/um_road_000006.png: belongs to no image",
+        "image_2/um_000007.png: the image cannot be read",
+        "um_road_000008.png: unknown label colour (1, 2, 3) at row 3, column 4",
+        "um_road_000009.png: the label cannot be read",
+        "a=b,c_0.png: the name becomes the sample's id",
         "um_000001.bin: the LiDAR scan is missing",
-        "um_000002.bin: the LiDAR scan is empty or cut off",
+        "um_000002.bin: 3 bytes are no LiDAR scan",
         "um_000003.txt: the calibration has no Tr_velo_to_cam",
         "um_road_000004.png: missing",
         "um_road_000005.png: the label is 60x201, its image is 60x200",
     ):
         assert part in text
     assert not (tmp_path / "out.partial").exists()
+
+
+def test_a_scan_cut_off_between_two_points_is_an_error_and_no_empty_map(download, tmp_path):
+    """Its size is a multiple of 16; only its map tells."""
+    velodyne = download.root / "data_road_velodyne/training/velodyne"
+    few, none = velodyne / "um_000003.bin", velodyne / "um_000007.bin"
+    points = np.fromfile(few, np.float32).reshape(-1, 4)
+    points[points[:, 1] > 0].tofile(few)  # the left half is lost
+    points[:5].tofile(none)
+    with pytest.raises(DataError, match=r"2 of 11 frames.*delete .*out\.partial") as caught:
+        prepare_kitti(download.root, tmp_path / "out", seed=0, workers=1)
+    assert "um_000003.bin: the scan covers only" in str(caught.value)
+    assert "um_000007.bin: " in str(caught.value)
+    assert not (tmp_path / "out").exists()
+    assert len(list((tmp_path / "out.partial").rglob("depth_u16/*.png"))) == 9
+
+
+def test_the_folder_data_road_itself_is_a_source_too(download, tmp_path, monkeypatch):
+    monkeypatch.chdir(download.root / "data_road")
+    assert prepare_kitti(Path(), tmp_path / "out", seed=0, workers=1)["train"] == 7
+
+
+def test_another_calibration_of_the_same_length_is_not_mistaken(download, tmp_path):
+    prepare_kitti(download.root, tmp_path / "out", seed=0, workers=1)
+    path = download.root / "data_road/training/calib/um_000004.txt"
+    path.write_text(path.read_text().replace("4.490000000000e+01", "4.480000000000e+01"))
+    with pytest.raises(DataError, match=r"already prepared with other settings.*source_files: 43"):
+        prepare_kitti(download.root, tmp_path / "out", seed=0, workers=1)
+    path.unlink()
+    with pytest.raises(DataError, match=r"um_000004\.txt: missing"):
+        prepare_kitti(download.root, tmp_path / "out", seed=0, workers=1)
+
+
+@pytest.mark.slow
+def test_one_process_and_two_write_the_same_bytes(download, tmp_path):
+    for name, workers in (("one", 1), ("two", 2)):
+        prepare_kitti(download.root, tmp_path / name, seed=0, workers=workers)
+    one, two = (
+        {p.relative_to(tmp_path / name): p.read_bytes() for p in (tmp_path / name).rglob("*.*")}
+        for name in ("one", "two")
+    )
+    assert len(one) == 44
+    assert one == two
 
 
 def test_a_missing_archive_is_named(download, tmp_path):

@@ -39,7 +39,7 @@ def prepare(config: dict[str, Any], run_dir: Path) -> None:
 
 
 def _check(config: dict[str, Any], out: Path) -> str:
-    from mmcert.data.check import check_avmnist, check_roads
+    from mmcert.data.check import check_avmnist, check_roads, numbered
 
     if config["dataset"] == "avmnist":
         problems, summary = check_avmnist(out)
@@ -53,9 +53,9 @@ def _check(config: dict[str, Any], out: Path) -> str:
             workers=config["workers"],
         )
     if problems:
-        listed = "\n".join(f"  {number}. {text}" for number, text in enumerate(problems[:SHOWN], 1))
-        more = f"\n  ... and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        raise DataError(f"{out}: {len(problems)} problems in {summary}:\n{listed}{more}")
+        raise DataError(
+            f"{out}: {len(problems)} problems in {summary}:\n{numbered(problems, SHOWN)}"
+        )
     return f"{out}: {summary}; every file was read and nothing is wrong."
 
 

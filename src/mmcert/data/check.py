@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,8 @@ def check_roads(
     problems: list[str] = []
     if not root.is_dir():
         return [f"{root}: the folder does not exist."], "nothing there"
-    manifest = _gather(problems, read_manifest, root)
-    layout = _gather(problems, find_layout, root)
+    manifest = gather(problems, read_manifest, root)
+    layout = gather(problems, find_layout, root)
     if layout is None:
         return problems, "no frames"
     tasks = [(frame, dict(colours), depth_scale) for frame in layout.frames.values()]
@@ -41,7 +41,7 @@ def check_roads(
     problems += _orphans(root, layout.frames)
     if manifest is not None:
         problems += _changed_files(root, manifest)
-    splits = _gather(problems, splits_of, layout, root, 0) or {}
+    splits = gather(problems, splits_of, layout, root, 0) or {}
     stated = layout.kind == "split" or (manifest or {}).get("split") is not None
     for name in SPLITS:  # a few frames without a split of their own can be read with data.split=all
         if stated and splits and not splits.get(name):
@@ -53,7 +53,21 @@ def check_roads(
     )
 
 
-def _gather(problems: list[str], function: Callable[..., Any], *arguments: Any) -> Any:
+def numbered(problems: Sequence[str], shown: int) -> str:
+    """A numbered list with one problem a line; beyond ``shown`` they are only counted.
+
+    >>> print(numbered(["a.png: missing.", "b.png: missing."], 1))
+      1. a.png: missing.
+      ... and 1 more
+    """
+    lines = [f"  {number}. {text}" for number, text in enumerate(problems[:shown], 1)]
+    if len(problems) > shown:
+        lines.append(f"  ... and {len(problems) - shown} more")
+    return "\n".join(lines)
+
+
+def gather(problems: list[str], function: Callable[..., Any], *arguments: Any) -> Any:
+    """The result of a function, or None and one problem more where it raises a DataError."""
     try:
         return function(*arguments)
     except DataError as error:
@@ -64,15 +78,15 @@ def _gather(problems: list[str], function: Callable[..., Any], *arguments: Any) 
 def frame_problems(frame: Frame, colours: Mapping[Colour, int], depth_scale: float) -> list[str]:
     """What is wrong with the files of one frame."""
     problems: list[str] = []
-    _gather(problems, read_calibration, frame.calibration)
-    image = _gather(problems, read_rgb, frame.image)
+    gather(problems, read_calibration, frame.calibration)
+    image = gather(problems, read_rgb, frame.image)
     if image is None:
         return problems
     size = (image.shape[0], image.shape[1])
-    _gather(problems, lambda: read_depth(frame.depth, scale=depth_scale, size=size))
+    gather(problems, lambda: read_depth(frame.depth, scale=depth_scale, size=size))
     if frame.label is not None:
         label = frame.label
-        _gather(problems, lambda: read_label(label, colours=colours, size=size))
+        gather(problems, lambda: read_label(label, colours=colours, size=size))
     return problems
 
 
@@ -112,11 +126,11 @@ def check_avmnist(root: Path) -> tuple[list[str], str]:
     from mmcert.data.avmnist_files import find_recordings, read_images, read_wav
 
     problems: list[str] = []
-    images = _gather(problems, read_images, root)
-    recordings = _gather(problems, find_recordings, root) or []
+    images = gather(problems, read_images, root)
+    recordings = gather(problems, find_recordings, root) or []
     for recording in recordings:
-        _gather(problems, read_wav, recording.path)
+        gather(problems, read_wav, recording.path)
     if recordings:
-        _gather(problems, recording_pools, recordings, 0)
+        gather(problems, recording_pools, recordings, 0)
     count = 0 if images is None else len(images[0])
     return problems, f"{count} images, {len(recordings)} recordings"

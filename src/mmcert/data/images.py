@@ -21,8 +21,9 @@ def _open(path: Path, what: str) -> Image.Image:
             f"mmcert-prepare check=true lists every problem of a folder at once."
         )
     try:
-        image = Image.open(path)
-        image.load()
+        with path.open("rb") as file:  # closed for a corrupt file too
+            image = Image.open(file)
+            image.load()
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
         raise DataError(
             f"{path}: the {what} cannot be read ({error}); the file is corrupt or no image. "
