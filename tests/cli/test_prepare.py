@@ -1,9 +1,12 @@
+import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from mmcert.cli.prepare import prepare
+from mmcert.data.workspace import run_tasks
 from mmcert.errors import ConfigError, DataError
 
 CONFIG = {
@@ -71,6 +74,52 @@ def test_what_cannot_be_prepared_says_what_to_do(tmp_path):
         run({"dataset": "avmnist"}, tmp_path)
     with pytest.raises(ConfigError, match="workers=0"):
         run({"workers": 0}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ({"check": "maybe"}, "check=maybe"),
+        ({"check": 1}, "check=1"),
+        ({"seed": "abc"}, "seed=abc"),
+        ({"scenes": "abc"}, "scenes=abc"),
+        ({"size": 5}, r"size=\[5\]"),
+        ({"validation": "x"}, "validation=x"),
+        ({"dataset": "kitti_road", "check": True, "depth_scale": 0}, "depth_scale=0"),
+        ({"dataset": "kitti_road", "check": True, "depth_scale": "abc"}, "depth_scale=abc"),
+        ({"dataset": "kitti_road", "check": True, "classes": [1, 2]}, r"classes=\[1, 2\] must be"),
+        (
+            {"dataset": "kitti_road", "check": True, "classes": {"a": 5, "b": [1, 2, 3]}},
+            r"classes\.a=\[5\] must be a colour",
+        ),
+    ],
+)
+def test_a_value_of_another_type_names_its_key(tmp_path, config, says):
+    with pytest.raises(ConfigError, match=says):
+        run(config, tmp_path)
+
+
+def test_folders_whose_names_are_numbers_are_folders_and_the_current_one_is_refused(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    run({"out": 2024}, tmp_path)
+    assert "2024 holds 4 synthetic" in capsys.readouterr().out
+    for out in (".", "..", "/"):
+        with pytest.raises(DataError, match=r"must name a folder to make"):
+            run({"out": out}, tmp_path)
+    with pytest.raises(DataError, match="7: no folder data_road"):
+        run({"dataset": "kitti_road", "source": 7}, tmp_path)
+
+
+def _dies(number):
+    if number:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_process_that_the_system_killed_is_an_error_that_says_how_to_go_on():
+    with pytest.raises(DataError, match=r"scenes was killed.*memory.*workers= below 2"):
+        run_tasks(_dies, [(0,), (1,), (2,)], workers=2, unit="scenes")
 
 
 @pytest.mark.slow

@@ -19,13 +19,17 @@ def prepare(config: dict[str, Any], run_dir: Path) -> None:
     with contextlib.suppress(OSError):  # results go to out; Hydra's own folder stays empty
         run_dir.rmdir()
         run_dir.parent.rmdir()
-    name, out = config["dataset"], Path(config["out"])
+    name, out = config["dataset"], Path(str(config["out"]))  # out=2024 comes as a number
     known = {"synthetic_roads": _synthetic_roads, "kitti_road": _kitti_road, "avmnist": _avmnist}
     if name not in known:
         raise ConfigError(f"dataset={name} cannot be prepared; choose one of {', '.join(known)}.")
     workers = config["workers"]
     if workers is not None and (not isinstance(workers, int) or workers < 1):
         raise ConfigError(f"workers={workers} must be a positive number of processes, or null.")
+    if not isinstance(config["check"], bool):
+        raise ConfigError(f"check={config['check']} must be true or false.")
+    if not isinstance(config["seed"], int):
+        raise ConfigError(f"seed={config['seed']} must be an integer.")
     if config["check"]:
         print(_check(config, out))
     else:
@@ -46,10 +50,13 @@ def _check(config: dict[str, Any], out: Path) -> str:
     else:
         from mmcert.data.kitti_road import ROAD_CLASSES, label_colours
 
+        scale = config["depth_scale"]
+        if not isinstance(scale, (int, float)) or not 0 < scale < float("inf"):
+            raise ConfigError(f"depth_scale={scale} must be a number above 0.")
         problems, summary = check_roads(
             out,
             colours=label_colours(config["classes"] or ROAD_CLASSES, "background"),
-            depth_scale=config["depth_scale"],
+            depth_scale=scale,
             workers=config["workers"],
         )
     if problems:
@@ -92,7 +99,7 @@ def _kitti_road(config: dict[str, Any], out: Path) -> str:
     from mmcert.data.workspace import read_manifest
 
     sizes = prepare_kitti(
-        Path(config["source"]), out, seed=config["seed"], workers=config["workers"]
+        Path(str(config["source"])), out, seed=config["seed"], workers=config["workers"]
     )
     note = count_note((read_manifest(out) or {}).get("counts", {}))
     return (

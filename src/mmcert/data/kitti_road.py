@@ -134,12 +134,16 @@ def label_colours(classes: Mapping[str, Sequence[int]], outside: str) -> dict[Co
             f"data.options.outside={outside} must be background (black label pixels count as the "
             f"first class) or unlabelled (they count for nothing)."
         )
+    if not isinstance(classes, Mapping):
+        raise ConfigError(
+            f"data.options.classes={classes} must be {{name: [red,green,blue], ...}}."
+        )
     if not 2 <= len(classes) < UNLABELLED - 1:
         raise ConfigError("data.options.classes must name at least 2 and at most 253 classes.")
     colours: dict[Colour, int] = {OUTSIDE: 0 if outside == "background" else UNLABELLED}
     seen: dict[Colour, str] = {}
     for index, (name, values) in enumerate(classes.items()):
-        numbers = list(values)
+        numbers: list[Any] = list(values) if isinstance(values, (list, tuple)) else [values]
         if len(numbers) != 3 or not all(
             isinstance(number, int) and 0 <= number <= 255 for number in numbers
         ):

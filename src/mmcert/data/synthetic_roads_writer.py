@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,8 +89,10 @@ def write_synthetic_roads(
 
 
 def _split(scenes: int, validation: float, test: float) -> dict[str, range]:
+    if not isinstance(scenes, int):
+        raise ConfigError(f"scenes={scenes} must be an integer.")
     for name, share in (("validation", validation), ("test", test)):
-        if not 0 <= share < 1:
+        if not isinstance(share, (int, float)) or not 0 <= share < 1:
             raise ConfigError(f"{name}={share} must be a share of the scenes, in [0, 1).")
     last, middle = round(scenes * test), round(scenes * validation)
     first = scenes - last - middle
@@ -106,7 +109,7 @@ def _split(scenes: int, validation: float, test: float) -> dict[str, range]:
 
 
 def _checked_size(size: Sequence[int]) -> tuple[int, int]:
-    numbers = list(size)
+    numbers: list[Any] = list(size) if isinstance(size, (list, tuple)) else [size]
     if len(numbers) != 2 or not all(isinstance(n, int) and 32 <= n <= 4096 for n in numbers):
         raise ConfigError(
             f"size={numbers} must be [rows,columns], integers from 32 to 4096, e.g. size=[96,320]."

@@ -80,6 +80,8 @@ class Workspace:
     def __init__(self, out: Path, settings: Mapping[str, Any]) -> None:
         self.out = out
         self.settings = json.loads(json.dumps(settings))
+        if out.name in ("", ".."):
+            raise DataError(f"out={out} must name a folder to make; this one is there already.")
         self.folder = out.with_name(out.name + ".partial")
         self.done = self._is_done()
         if not self.done:
@@ -178,9 +180,13 @@ def run_tasks(
 
     Returns:
         The results in the order of the tasks. An error in one task ends the others.
+
+    Raises:
+        DataError: Where the system killed a process.
     """
     import time
     from concurrent.futures import ProcessPoolExecutor, as_completed
+    from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
     from rich.console import Console
@@ -237,6 +243,11 @@ def run_tasks(
                     for future in as_completed(futures):
                         results[futures[future]] = future.result()
                         advance()
+                except BrokenProcessPool as error:
+                    raise DataError(
+                        f"a process that made {unit} was killed, most likely because memory ran "
+                        f"out. The same command goes on from here; set workers= below {processes}."
+                    ) from error
                 except BaseException:
                     pool.shutdown(wait=True, cancel_futures=True)
                     raise
