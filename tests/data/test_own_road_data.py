@@ -1,5 +1,6 @@
 """The example of docs/road_data.md: another camera, other names, three classes."""
 
+import json
 import sys
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image
 
 from mmcert.cli.prepare import prepare
 from mmcert.data.datamodule import DataModule
+from mmcert.data.workspace import sha256
 from mmcert.errors import DataError
 
 CLASSES = {"other": [0, 0, 0], "road": [128, 64, 128], "pavement": [244, 35, 232]}
@@ -51,12 +53,14 @@ def test_three_classes_of_another_camera_become_batches(own_root):
 
 def test_a_folder_of_a_few_frames_without_labels_has_no_problems(road_folder, capsys):
     road_folder.add("um_000000", label=False)
+    calibration = road_folder.root / "calib" / "um_000000.txt"
+    calibration.write_text("P2: 20 0 9.5 0 0 20 -3 0 0 0 1 0\n")  # the sky was cut away
     check(road_folder.root, classes=None, depth_scale=1000)
     assert "1 frames in the flat layout, 0 with labels" in capsys.readouterr().out
 
 
 def check(root, **more):
-    config = {"dataset": "kitti_road", "out": str(root), "check": True, "workers": 1}
+    config = {"dataset": "kitti_road", "out": str(root), "check": True, "workers": 1, "seed": 0}
     config |= {"classes": CLASSES, "depth_scale": 256, **more}
     prepare(config, root.parent / "nothing")
 
@@ -68,6 +72,57 @@ def test_the_check_knows_the_classes_of_ones_own(own_root, capsys):
         DataError, match=r"10 problems.*(.|\n)*unknown label colour \(128, 64, 128\)"
     ):
         check(own_root, classes=None)
+
+
+def test_the_check_tells_what_a_wrong_scale_or_colour_would_give_away(own_root, capsys):
+    check(own_root)
+    told = capsys.readouterr().out
+    assert "; depth 10.00 to 10.00 m; " in told
+    assert "label pixels: other 68.8%, road 23.4%, pavement 7.8%." in told
+
+
+def test_one_bad_name_hides_no_other_problem(own_root):
+    for number in (0, 1):
+        path = own_root / "image_2" / f"frame{number}.png"
+        path.rename(path.with_stem(f"frame={number}"))
+    (own_root / "depth_u16" / "frame3.png").unlink()
+    (own_root / "image_2" / "frame6.png").write_bytes(b"")
+    (own_root / "depth_u16" / "frame6.png").unlink()
+    (own_root / "calib" / "stray.txt").write_text("P2: 1\n")
+    (own_root / "image_2" / "frame4.jpg").write_bytes(b"")
+    (own_root / "calib" / "frame5.txt").write_text("P2: 721 0 609 0 0 721 172 0 0 0 1 0\n")
+    with pytest.raises(DataError, match="14 problems in 8 frames") as caught:
+        check(own_root)
+    for part in (
+        "frame=0.png: the name becomes",
+        "frame=1.png: the name becomes",
+        "frame3.png: the depth map is missing",
+        "stray.txt: belongs to no image",
+        "image_2/frame6.png: the image cannot be read",
+        "depth_u16/frame6.png: missing",
+        "frame4.jpg: is not read; files of image_2 end in .png",
+        "frame5.txt: the principal point of P2, row 172 and column 609, is beyond",
+        "depth_u16/frame0.png: belongs to no image",
+    ):
+        assert part in str(caught.value)
+
+
+def test_the_check_holds_the_folder_against_its_manifest(own_root, capsys):
+    split = {"train": ["frame0"], "val": ["frame1"], "test": ["frame2"]}
+    manifest = own_root / "manifest.json"
+    manifest.write_text(json.dumps({"schema": 1, "split": split}))
+    check(own_root)
+    assert "(train 1, val 1, test 1, in no split 7)" in capsys.readouterr().out
+    manifest.write_text(json.dumps({"schema": 1, "split": split, "files": ["image_2/frame0.png"]}))
+    with pytest.raises(DataError, match=r"manifest\.json: 'files' must be"):
+        check(own_root)
+    names = [f"image_2/frame{number}.png" for number in range(9)]
+    files = {name: sha256(own_root / name) for name in names}
+    manifest.write_text(json.dumps({"schema": 1, "split": split, "files": files}))
+    with pytest.raises(
+        DataError, match=r" 1 problems (.|\n)*frame9\.png: is not listed in manifest"
+    ):
+        check(own_root)
 
 
 def test_a_class_of_ones_own_package_is_built_when_allowed(tmp_path, monkeypatch):

@@ -153,10 +153,15 @@ def test_values_out_of_range_name_their_key(tmp_path):
 def test_a_check_lists_every_problem_at_once(tmp_path):
     root = tmp_path / "a"
     write_synthetic_roads(root, scenes=4, **SMALL, workers=1)
-    check = {"colours": label_colours(ROAD_CLASSES, "background"), "depth_scale": 1000.0}
-    assert check_roads(root, **check, workers=1) == (
-        [],
-        "4 frames in the split layout, 4 with labels (train 2, val 1, test 1)",
+    check = {
+        "classes": tuple(ROAD_CLASSES),
+        "colours": label_colours(ROAD_CLASSES, "background"),
+        "depth_scale": 1000.0,
+    }
+    problems, summary = check_roads(root, **check, workers=1)
+    assert problems == []
+    assert summary.startswith(
+        "4 frames in the split layout, 4 with labels (train 2, val 1, test 1); depth "
     )
     images = root / "training" / "image_2"
     (images / "um_000000.png").write_bytes(b"no image")

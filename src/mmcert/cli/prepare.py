@@ -50,12 +50,14 @@ def _check(config: dict[str, Any], out: Path) -> str:
     else:
         from mmcert.data.kitti_road import ROAD_CLASSES, label_colours
 
+        classes = config["classes"] or ROAD_CLASSES
         scale = config["depth_scale"]
         if not isinstance(scale, (int, float)) or not 0 < scale < float("inf"):
             raise ConfigError(f"depth_scale={scale} must be a number above 0.")
         problems, summary = check_roads(
             out,
-            colours=label_colours(config["classes"] or ROAD_CLASSES, "background"),
+            classes=tuple(classes),
+            colours=label_colours(classes, "background"),
             depth_scale=scale,
             workers=config["workers"],
         )
@@ -63,7 +65,7 @@ def _check(config: dict[str, Any], out: Path) -> str:
         raise DataError(
             f"{out}: {len(problems)} problems in {summary}:\n{numbered(problems, SHOWN)}"
         )
-    return f"{out}: {summary}; every file was read and nothing is wrong."
+    return f"{out}: {summary}. Every file was read and nothing is wrong."
 
 
 def _synthetic_roads(config: dict[str, Any], out: Path) -> str:
