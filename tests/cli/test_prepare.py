@@ -118,7 +118,7 @@ def _dies(number):
 
 
 def test_a_process_that_the_system_killed_is_an_error_that_says_how_to_go_on():
-    with pytest.raises(DataError, match=r"scenes was killed.*memory.*workers= below 2"):
+    with pytest.raises(DataError, match=r"\(scenes\) was killed.*memory.*workers= below 2"):
         run_tasks(_dies, [(0,), (1,), (2,)], workers=2, unit="scenes")
 
 

@@ -245,7 +245,7 @@ def run_tasks(
                         advance()
                 except BrokenProcessPool as error:
                     raise DataError(
-                        f"a process that made {unit} was killed, most likely because memory ran "
+                        f"one of the processes ({unit}) was killed, most likely because memory ran "
                         f"out. The same command goes on from here; set workers= below {processes}."
                     ) from error
                 except BaseException:
