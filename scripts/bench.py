@@ -105,9 +105,11 @@ def depth_streams() -> list[Case]:
     interpolation = build_encoding(
         {"name": "interpolation", "inverse": True, "zero_is_missing": True}, spec
     )
+    ground = build_encoding({"name": "ground_height"}, spec)
     return [
         Case("surface normals", lambda: surface_normals(depth, camera), 1, "map", 25e-3),
         Case("interpolation", lambda: interpolation(depth[None, None], mask), 1, "map", 10e-3),
+        Case("ground height", lambda: ground(depth[None, None], mask), 1, "map", 20e-3),
     ]
 
 

@@ -1,9 +1,10 @@
-"""A figure of what a depth stream sees of ablated depth: surface normals, or an interpolation.
+"""A figure of what a depth stream sees of ablated depth: normals, interpolation, ground height.
 
     python scripts/show_blind_normals.py --root data/kitti_road --out outputs/blind_normals.png
 
-One row per retained ratio: the retained depth, its surface normals (as colours), and inverse depth
-interpolated from the same pixels. Prints how many pixels have a normal.
+One row per retained ratio: the retained depth, its surface normals (as colours), and from the same
+pixels inverse depth and height above the ground, both interpolated. Prints how many pixels have a
+normal.
 """
 
 from __future__ import annotations
@@ -43,9 +44,10 @@ def main() -> None:
     dense = build_encoding(
         {"name": "interpolation", "inverse": True, "zero_is_missing": True}, spec
     )
+    above_ground = build_encoding({"name": "ground_height"}, spec)
     measured = int((depth > 0).sum())
     figure, axes = plt.subplots(
-        len(RATIOS), 3, figsize=(15, 1.75 * len(RATIOS)), layout="constrained", squeeze=False
+        len(RATIOS), 4, figsize=(20, 1.75 * len(RATIOS)), layout="constrained", squeeze=False
     )
     for row, ratio in zip(axes, RATIOS, strict=True):
         n = depth[0].numel()
@@ -57,18 +59,20 @@ def main() -> None:
         retained = torch.where(mask.view_as(depth), depth, 0.0)[0]
         normals, valid = surface_normals(retained, camera)
         inverse = dense(depth[None], mask)[0, 0]
+        height = above_ground(depth[None], mask)[0, 0]
         print(
             f"{ratio:7.3%} retained: {int(valid.sum())} of {measured} measured pixels have a normal"
         )
         shown = torch.where(valid, (normals + 1) / 2, 0.0).permute(1, 2, 0)
         # Single pixels would vanish in print: each is drawn as the 3x3 pixels around it.
         visible = torch.nn.functional.max_pool2d(retained[None], 3, 1, 1)[0]
-        for axis, picture, title in (
-            (row[0], visible, f"{ratio:.3%} of the depth"),
-            (row[1], shown, f"{int(valid.sum())} surface normals"),
-            (row[2], inverse, "inverse depth, interpolated"),
+        for axis, picture, title, limits in (
+            (row[0], visible, f"{ratio:.3%} of the depth", (None, None)),
+            (row[1], shown, f"{int(valid.sum())} surface normals", (None, None)),
+            (row[2], inverse, "inverse depth, interpolated", (None, None)),
+            (row[3], height, "height above the ground, squashed", (-0.5, 0.5)),
         ):
-            axis.imshow(picture.numpy(), cmap="viridis")
+            axis.imshow(picture.numpy(), cmap="viridis", vmin=limits[0], vmax=limits[1])
             axis.set_title(title, fontsize=9)
             axis.set_axis_off()
     options.out.parent.mkdir(parents=True, exist_ok=True)

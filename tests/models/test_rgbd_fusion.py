@@ -22,6 +22,10 @@ ENCODINGS = {
         "rgb": {"name": "interpolation"},
         "depth": {"name": "interpolation", "inverse": True, "zero_is_missing": True},
     },
+    "ground_height": {
+        "rgb": {"name": "retained_indicator"},
+        "depth": {"name": "ground_height"},
+    },
 }
 
 

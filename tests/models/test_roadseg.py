@@ -24,6 +24,7 @@ INPUTS = {
 ZERO = {"name": "zero"}
 DENSE = {"name": "interpolation", "inverse": True, "zero_is_missing": True}
 INDICATOR = {"name": "retained_indicator"}
+GROUND = {"name": "ground_height"}
 META = {"camera": {"fx": 60.0, "fy": 62.0, "u0": 38.5, "v0": 9.0}}
 SIZE = (25, 77)
 
@@ -62,6 +63,7 @@ VARIANTS = [
     ("depth", ZERO, ZERO),
     ("depth", {"name": "interpolation"}, DENSE),
     ("depth", INDICATOR, INDICATOR),
+    ("depth", INDICATOR, GROUND),
 ]
 
 

@@ -27,8 +27,10 @@ INTERPOLATIONS = [
     {"name": "interpolation"},
     {"name": "interpolation", "inverse": True, "zero_is_missing": True},
 ]
+GROUND = {"name": "ground_height"}  # of one channel
 CASES = [(config, kind) for config in CONFIGS for kind in SHAPES]
 CASES += [(config, kind) for config in INTERPOLATIONS for kind in GRIDS]
+CASES += [(GROUND, "plain")]
 
 
 def elements_last(spec, x):
@@ -98,7 +100,8 @@ def test_a_constant_per_channel_fills_its_channel():
 
 
 def test_every_position_encoding_of_the_theory_can_be_built():
-    assert {config["name"] for config in CONFIGS + INTERPOLATIONS} == set(POSITION_ENCODINGS)
+    built = [*CONFIGS, *INTERPOLATIONS, GROUND]
+    assert {config["name"] for config in built} == set(POSITION_ENCODINGS)
 
 
 def test_an_encoding_adds_nothing_to_a_checkpoint():
@@ -115,6 +118,7 @@ def test_an_encoding_adds_nothing_to_a_checkpoint():
         {"name": "constant_mean", "value": "mean"},
         {"name": "constant_mean", "value": [0.1, float("nan")]},
         {"name": "constant_mean", "value": []},
+        {"name": "ground_height", "plane": 1},
     ],
 )
 def test_a_wrong_configuration_is_refused(config):

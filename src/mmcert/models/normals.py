@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmcert.errors import DataError
+from mmcert.errors import ConfigError, DataError
 from mmcert.sampling.camera import CAMERA, camera_matrices
 
 #: What a pixel without a normal gets.
@@ -150,6 +150,24 @@ class SurfaceNormals(nn.Module):
         """
         maps = zip(depth[:, 0], camera, strict=True)
         return torch.stack([surface_normals(one, matrix)[0] for one, matrix in maps])
+
+
+def check_normals(second: str, encoding: str) -> None:
+    """Refuse normals of an encoding whose first channel is no depth.
+
+    Args:
+        second: ``model.options.second``.
+        encoding: Name of the encoding of depth.
+
+    Raises:
+        ConfigError: For normals of heights.
+    """
+    if second == "normals" and encoding == "ground_height":
+        raise ConfigError(
+            "model.options.second=normals needs depth, and encoding 'ground_height' gives heights "
+            "above the ground; set model.options.second=depth, or "
+            "encoding.depth.name=interpolation."
+        )
 
 
 def normals_of_inputs(depth: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:

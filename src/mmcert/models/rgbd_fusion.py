@@ -5,7 +5,8 @@ that a picture of which 2 % of the pixels are left becomes a dense one before th
 a cell without a retained pixel takes the average of the next larger cell that has one. One
 convolution stem per stream, fusion by addition, a small U-Net, bilinear upsampling of the logits.
 Depth enters as inverse depth, which is linear over a plane seen by a pinhole camera; or, to compare
-with the published stream, as surface normals.
+with the published stream, as surface normals. A depth encoding that is dense already (interpolated
+depth, height above the ground) is averaged over the cells as it is.
 
 Letters: ``B`` samples, ``R`` ablated inputs, ``C`` classes, ``H, W`` native grid, ``h, w`` work
 grid, ``c`` channels of a stream.
@@ -22,7 +23,7 @@ from torch.nn import functional as F
 
 from mmcert.errors import ConfigError
 from mmcert.models.base import BaseModel, repeated
-from mmcert.models.normals import normals_of_inputs
+from mmcert.models.normals import check_normals, normals_of_inputs
 from mmcert.sampling.encodings import build_encoding
 
 #: Metres; depth enters as NEAR / depth, which is at most about 1 for what a car's camera sees.
@@ -81,13 +82,14 @@ class RGBDFusion(BaseModel):
         encoding: Per modality the configuration of its encoding.
         rgb: The modality with colours, (3, H, W) in [0, 1].
         depth: The modality with depth in metres, (1, H, W); 0 means no measurement.
-        second: What the second stream sees: ``depth``, or surface ``normals`` of the depth that its
-            encoding gives (of ablated depth they are blind, see ``models.normals``).
+        second: What the second stream sees: ``depth`` as encoded, or surface ``normals`` of the
+            depth that its encoding gives (of ablated depth they are blind, see ``models.normals``).
         grid: Work grid (h, w), the same for every native size.
         widths: Channels at the work grid and at each of three halvings.
 
     Raises:
-        ConfigError: For a modality that the data does not have, or another second stream.
+        ConfigError: For a modality that the data does not have, another second stream, or normals
+            of an encoding that gives no depth.
     """
 
     default_block = 32
@@ -113,19 +115,17 @@ class RGBDFusion(BaseModel):
                 )
         if second not in ("depth", "normals"):
             raise ConfigError(f"model.options.second={second} must be depth or normals.")
+        check_normals(second, encoding[depth]["name"])
         self._rgb, self._depth, self._normals = rgb, depth, second == "normals"
         self._grid = (int(grid[0]), int(grid[1]))
-        self._encodings = nn.ModuleDict(
-            {name: build_encoding(encoding[name], inputs[name]) for name in (rgb, depth)}
-        )
+        self._encode_rgb = build_encoding(encoding[rgb], inputs[rgb])
+        self._encode_depth = build_encoding(encoding[depth], inputs[depth])
         self._encoding_names = {name: encoding[name]["name"] for name in (rgb, depth)}
         full, half, quarter, eighth = (int(width) for width in widths)
         # Widths at full to eighth size of the work grid. Values, how many there are, the two
-        # coordinates of the cell; how many were retained.
-        self._depth_is_inverse = bool(encoding[depth].get("inverse", False))
-        counted = self._encoding_names[depth] in ("retained_indicator", "doubling", "interpolation")
+        # coordinates of the cell.
         self.stem_rgb = ConvBlock(3 + 1 + 2, full)
-        self.stem_depth = ConvBlock((3 if self._normals else 1) + 1 + 2 + counted, full)
+        self.stem_depth = ConvBlock(self._depth_channels() + 2, full)
         self.fuse = ConvBlock(full, full)
         self.down1 = nn.Sequential(ConvBlock(full, half, stride=2), ConvBlock(half, half))
         self.down2 = nn.Sequential(ConvBlock(half, quarter, stride=2), ConvBlock(quarter, quarter))
@@ -153,12 +153,12 @@ class RGBDFusion(BaseModel):
             float32 (R, C, H, W).
         """
         native = inputs[self._rgb].shape[-2:]
-        encoded = {
-            name: self._encodings[name](repeated(inputs[name], len(masks[name])), masks[name])
-            for name in self.modalities
-        }
-        x = self.stem_rgb(self._rgb_cells(encoded[self._rgb]))
-        x = self.fuse(x + self.stem_depth(self._depth_cells(encoded[self._depth], inputs)))
+        rgb, depth = (
+            encode(repeated(inputs[name], len(masks[name])), masks[name])
+            for name, encode in ((self._rgb, self._encode_rgb), (self._depth, self._encode_depth))
+        )
+        x = self.stem_rgb(self._rgb_cells(rgb))
+        x = self.fuse(x + self.stem_depth(self._depth_cells(depth, inputs)))
         x1 = self.down1(x)
         x2 = self.down2(x1)
         y = self.up2(_enlarge(self.narrow2(self.down3(x2)), x2) + x2)
@@ -175,24 +175,43 @@ class RGBDFusion(BaseModel):
 
     def _depth_cells(self, encoded: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         """Encoded depths (R, c', H, W) to the channels of the depth stem (R, c, h, w)."""
-        values = encoded[:, :1]
-        measured = values > 0
-        if self._normals:
-            metres = torch.where(measured, 1 / values, 0.0) if self._depth_is_inverse else values
-            cells = self._cells(normals_of_inputs(metres, inputs), torch.ones_like(values))
-        else:
-            if self._depth_is_inverse:
-                inverse = (values * NEAR).clamp(max=4.0)
-            else:
-                inverse = torch.where(measured, NEAR / values.clamp(min=NEAR / 4), 0.0)
-            cells = self._cells(inverse, measured.to(encoded.dtype))
+        values = self._depth_values(encoded[:, :1], inputs)
+        if self._encode_depth.dense:
+            dense = torch.cat((values, encoded[:, 1:]), 1)
+            return self._placed(F.adaptive_avg_pool2d(dense, self._grid))
+        measured = torch.ones_like(values[:, :1]) if self._normals else encoded[:, :1] > 0
+        cells = self._cells(values, measured.to(encoded.dtype))
         retained = self._retained(self._depth, encoded, 1)
-        if self._encoding_names[self._depth] == "interpolation":  # the last channel is a distance
-            return torch.cat((cells, F.adaptive_avg_pool2d(encoded[:, -1:], self._grid)), 1)
         if retained is None:
             return cells
         # Retained pixels without a measurement tell of sky and gaps, so both are counted.
         return torch.cat((cells, F.adaptive_avg_pool2d(retained, self._grid) * 10.0), 1)
+
+    def _depth_values(self, first: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+        """What the net sees of the first encoded channel (R, 1, H, W).
+
+        Normals (R, 3, H, W), inverse depth in units of 1 / ``NEAR``, or height as it is.
+        """
+        if self._normals:
+            is_inverse = self._encode_depth.reads == "inverse"
+            metres = torch.where(first > 0, 1 / first, 0.0) if is_inverse else first
+            return normals_of_inputs(metres, inputs)
+        match self._encode_depth.reads:
+            case "height":
+                return first
+            case "inverse":
+                return (first * NEAR).clamp(max=4.0)
+            case "value":
+                return torch.where(first > 0, NEAR / first.clamp(min=NEAR / 4), 0.0)
+
+    def _depth_channels(self) -> int:
+        """Channels of the depth stem's input without the coordinates."""
+        encoding = self._encode_depth
+        values = 3 if self._normals else 1
+        if encoding.dense:
+            return values + encoding.channels(1) - 1
+        counted = self._encoding_names[self._depth] in ("retained_indicator", "doubling")
+        return values + 1 + counted
 
     def _retained(self, name: str, encoded: Tensor, channels: int) -> Tensor | None:
         """Which pixels are retained, float (R, 1, H, W); None where the encoding does not tell."""
@@ -214,16 +233,17 @@ class RGBDFusion(BaseModel):
         """
         height, width = values.shape[-2:]
         pixels = height * width / (self._grid[0] * self._grid[1])
-        pooled = F.adaptive_avg_pool2d(torch.cat((values, present), 1), self._grid) * pixels
-        counts = pooled[:, -1:]
-        filled = masked_pyramid(pooled[:, :-1], counts)
-        rows = torch.linspace(-1, 1, self._grid[0], device=values.device, dtype=values.dtype)
-        columns = torch.linspace(-1, 1, self._grid[1], device=values.device, dtype=values.dtype)
+        sums, counts = (F.adaptive_avg_pool2d(x, self._grid) * pixels for x in (values, present))
+        filled = masked_pyramid(sums, counts)
+        return self._placed(torch.cat((filled, torch.log1p(counts)), 1))
+
+    def _placed(self, cells: Tensor) -> Tensor:
+        """Cells (R, c, h, w) with their coordinates behind, (R, c + 2, h, w)."""
+        rows = torch.linspace(-1, 1, self._grid[0], device=cells.device, dtype=cells.dtype)
+        columns = torch.linspace(-1, 1, self._grid[1], device=cells.device, dtype=cells.dtype)
         y, x = torch.meshgrid(rows, columns, indexing="ij")
-        place = torch.stack((y, x)).expand(len(values), 2, *self._grid)
-        return torch.cat((filled, torch.log1p(counts), place), 1).contiguous(
-            memory_format=torch.channels_last
-        )
+        place = torch.stack((y, x)).expand(len(cells), 2, *self._grid)
+        return torch.cat((cells, place), 1).contiguous(memory_format=torch.channels_last)
 
 
 def _enlarge(x: Tensor, like: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from mmcert.errors import ConfigError
 from mmcert.models.base import BaseModel, check_finite, repeated
-from mmcert.models.normals import normals_of_inputs
+from mmcert.models.normals import check_normals, normals_of_inputs
 from mmcert.models.roadseg_net import RoadSegNet
 from mmcert.sampling.encodings import build_encoding
 from mmcert.sampling.subsets import Subset
@@ -80,6 +80,7 @@ class RoadSeg(BaseModel):
                 )
         if second not in SECONDS:
             raise ConfigError(f"model.options.second={second} must be one of {', '.join(SECONDS)}.")
+        check_normals(second, encoding[depth]["name"])
         if size is not None and (
             len(size) != 2 or any(int(side) != side or side < 1 or side % STRIDE for side in size)
         ):
@@ -90,7 +91,6 @@ class RoadSeg(BaseModel):
         self._size = None if size is None else (int(size[0]), int(size[1]))
         self._encode_rgb = build_encoding(encoding[rgb], inputs[rgb])
         self._encode_depth = build_encoding(encoding[depth], inputs[depth])
-        self._inverse = bool(encoding[depth].get("inverse", False))
         channels = (
             self._encode_rgb.channels(3),
             self._encode_depth.channels(1) + 2 * self._normals,
@@ -148,9 +148,14 @@ class RoadSeg(BaseModel):
     def _second(self, inputs: Mapping[str, Tensor], mask: Tensor) -> Tensor:
         """What the second stream sees of the retained depth, (R, c, H, W)."""
         encoded = self._encode_depth(repeated(inputs[self._depth], len(mask)), mask)
-        depth, others = encoded[:, :1], encoded[:, 1:]
-        if not self._normals:
-            scaled = (depth * NEAR).clamp(max=1.0) if self._inverse else depth / FAR
-            return torch.cat((scaled, others), 1)
-        metres = torch.where(depth > 0, depth.reciprocal(), 0.0) if self._inverse else depth
-        return torch.cat((normals_of_inputs(metres, inputs), others), 1)
+        first, others = encoded[:, :1], encoded[:, 1:]
+        reads = self._encode_depth.reads
+        if self._normals:
+            metres = (
+                torch.where(first > 0, first.reciprocal(), 0.0) if reads == "inverse" else first
+            )
+            return torch.cat((normals_of_inputs(metres, inputs), others), 1)
+        if reads == "height":
+            return encoded
+        scaled = (first * NEAR).clamp(max=1.0) if reads == "inverse" else first / FAR
+        return torch.cat((scaled, others), 1)

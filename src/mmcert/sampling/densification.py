@@ -63,6 +63,29 @@ def push_pull(values: Tensor, known: Tensor) -> Tensor:
     return torch.where(known, values, _double(surface, values.shape[-2:])).to(dtype)
 
 
+def cell_moments(values: Tensor, known: Tensor, side: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Sums over square cells of the known pixels.
+
+    Args:
+        values: (B, c, H, W), float32; zero wherever ``known`` is False.
+        known: bool (B, 1, H, W).
+        side: Of a cell in pixels, a power of two.
+
+    Returns:
+        Sum of the values (B, c, h, w), number of known pixels, and the sums of their x and y in
+        pixels from the centre of the cell, each (B, 1, h, w); cells at the border may be partial.
+
+    >>> known = torch.tensor([[[[True, False], [True, True]]]])
+    >>> [float(sums) for sums in cell_moments(known * 2.0, known, 2)]
+    [6.0, 3.0, -0.5, 0.5]
+    """
+    moments, reached = _first_moments(values, known), 2
+    while reached < side:
+        moments, reached = _coarser(moments, reached), 2 * reached
+    total, count, x, y = moments.split((values.shape[1], 1, 1, 1), dim=1)
+    return total, count, x, y
+
+
 def _first_moments(values: Tensor, known: Tensor) -> Tensor:
     """Sums over 2x2 cells of value, one, x and y of the known pixels; (B, c + 3, H/2, W/2).
 

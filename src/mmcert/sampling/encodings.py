@@ -17,14 +17,23 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from mmcert.errors import ConfigError
 from mmcert.sampling.densification import distance_channel, push_pull
+from mmcert.sampling.ground import ground_plane, relative_height
 from mmcert.theory.modality import InputSpec
+
+#: Relative height, in camera heights, below which the squashed height is nearly linear: 8 cm of a
+#: car's camera.
+KERB = 0.05
+#: Relative heights beyond these are all the same.
+HEIGHTS = (-1.0, 2.0)
+#: Metres; a depth beyond is no measurement of a road scene (an infinite one has no inverse).
+FARTHEST = 1e4
 
 
 class Encoding(nn.Module, ABC):
@@ -32,7 +41,15 @@ class Encoding(nn.Module, ABC):
 
     Args:
         spec: Which axes of a sample count elements.
+
+    Attributes:
+        dense: Whether every element, retained or not, gets a value from the retained ones.
+        reads: What the first channels hold: the elements' own ``value``, its ``inverse``, or the
+            ``height`` above the ground.
     """
+
+    dense: bool = False
+    reads: Literal["value", "inverse", "height"] = "value"
 
     def __init__(self, spec: InputSpec) -> None:
         super().__init__()
@@ -150,6 +167,15 @@ class Doubling(Encoding):
         return torch.where(retained, torch.cat((values, 1 - values), dim=1), 0.0)
 
 
+def _check_grid(name: str, spec: InputSpec) -> None:
+    """Refuse elements that do not lie on a two-dimensional grid."""
+    if len(spec.element_axes) != 2:
+        raise ConfigError(
+            f"encoding '{name}' needs elements on a two-dimensional grid, not "
+            f"{len(spec.element_axes)} element axes ({spec.element})."
+        )
+
+
 class Interpolation(Encoding):
     """A dense map interpolated from the retained elements, and how far the nearest of them is.
 
@@ -166,16 +192,14 @@ class Interpolation(Encoding):
         ConfigError: Where elements do not lie on a two-dimensional grid.
     """
 
+    dense = True
+
     def __init__(
         self, spec: InputSpec, inverse: bool = False, zero_is_missing: bool = False
     ) -> None:
         super().__init__(spec)
-        if len(self.element_axes) != 2:
-            raise ConfigError(
-                f"encoding 'interpolation' needs elements on a two-dimensional grid, not "
-                f"{len(self.element_axes)} element axes ({spec.element})."
-            )
-        self.inverse = inverse
+        _check_grid("interpolation", spec)
+        self.reads = "inverse" if inverse else "value"
         self.zero_is_missing = zero_is_missing
 
     def channels(self, c: int) -> int:
@@ -188,9 +212,50 @@ class Interpolation(Encoding):
         known = retained
         if self.zero_is_missing:
             known = retained & measured.any(dim=1, keepdim=True)
-        if self.inverse:
+        if self.reads == "inverse":
             values = torch.where(measured, values.reciprocal(), 0.0)
         dense = push_pull(torch.where(known, values, 0.0), known)
+        return torch.cat((dense, distance_channel(known, values.dtype)), dim=1)
+
+
+class GroundHeight(Encoding):
+    """Depth as height above the ground, interpolated from the retained pixels.
+
+    The plane of the ground is fitted to the retained measurements, see ``mmcert.sampling.ground``;
+    no camera is needed. The channels: height above the plane, squashed so that both a kerb of a
+    tenth of a metre and a house stand out, and how far the nearest retained measurement is
+    (``distance_channel``). A depth of 0 is no measurement.
+
+    Args:
+        spec: Which axes of a sample count elements; two of them.
+
+    Raises:
+        ConfigError: Where elements do not lie on a two-dimensional grid.
+    """
+
+    dense = True
+    reads = "height"
+
+    def __init__(self, spec: InputSpec) -> None:
+        super().__init__(spec)
+        _check_grid("ground_height", spec)
+
+    def channels(self, c: int) -> int:
+        """2."""
+        return 2
+
+    def encode(self, values: Tensor, retained: Tensor) -> Tensor:
+        """``(squashed height, distance)``."""
+        if values.shape[1] != 1:
+            raise ConfigError(
+                f"encoding 'ground_height' is for depth in metres, one channel; this modality has "
+                f"{values.shape[1]}."
+            )
+        known = retained & (values > 0) & (values < FARTHEST)
+        inverse = torch.where(known, values.float().reciprocal(), 0.0)
+        height = relative_height(inverse, known, ground_plane(inverse, known))
+        squashed = torch.asinh(height.clamp(*HEIGHTS) / KERB) / 4
+        dense = push_pull(squashed, known).to(values.dtype)
         return torch.cat((dense, distance_channel(known, values.dtype)), dim=1)
 
 
@@ -200,6 +265,7 @@ _ENCODINGS: dict[str, type[Encoding]] = {
     "retained_indicator": RetainedIndicator,
     "doubling": Doubling,
     "interpolation": Interpolation,
+    "ground_height": GroundHeight,
 }
 
 
@@ -209,7 +275,7 @@ def build_encoding(config: Mapping[str, Any], spec: InputSpec) -> Encoding:
     Args:
         config: ``{"name": ..., **options}`` with one of ``zero``, ``constant_mean`` (option
             ``value``), ``retained_indicator``, ``doubling``, ``interpolation`` (options
-            ``inverse``, ``zero_is_missing``).
+            ``inverse``, ``zero_is_missing``), ``ground_height``.
         spec: How the modality's tensor is made of elements.
 
     Raises:

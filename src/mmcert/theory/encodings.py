@@ -24,6 +24,8 @@ POSITION_ENCODINGS: Mapping[str, str] = {
     "retained_indicator": "ablated elements are 0 and an extra channel says which are retained",
     "doubling": "each channel x becomes (x, 1 - x), and both are 0 where ablated",
     "interpolation": "ablated elements are interpolated from the retained ones",
+    "ground_height": "height above the plane that is fitted to the retained depth pixels, "
+    "interpolated from them",
 }
 
 #: Encodings by the retained values in their order.

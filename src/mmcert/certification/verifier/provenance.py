@@ -17,7 +17,14 @@ from mmcert.certification.verifier.rule import number
 from mmcert.certification.verifier.votes import Meta, VotesFolders
 
 #: Encodings that show the base model positions and values of the retained elements only.
-BY_POSITION = ("zero", "constant_mean", "retained_indicator", "doubling", "interpolation")
+BY_POSITION = (
+    "zero",
+    "constant_mean",
+    "retained_indicator",
+    "doubling",
+    "interpolation",
+    "ground_height",
+)
 #: Encodings that show it the retained values in their order only.
 BY_ORDER = ("compact",)
 
