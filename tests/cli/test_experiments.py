@@ -78,10 +78,10 @@ def test_the_planner_chose_the_counts_of_the_road_experiments(compose_train):
     assert config["scheme"]["k"] == chosen
 
 
-@pytest.mark.parametrize("scheme", ["mmcert", "randomized_ablation"])
-def test_the_road_experiments_run(compose_train, tiny_roads, tmp_path, scheme):
+@pytest.mark.parametrize("name", ["mmcert", "randomized_ablation", "full_size"])
+def test_the_road_experiments_run(compose_train, tiny_roads, tmp_path, name):
     config = compose_train(
-        f"experiment=synthetic_roads_{scheme}",
+        f"experiment=synthetic_roads_{name}",
         "debug=smoke",
         "trainer.threads=1",
         "callbacks.progress=null",
