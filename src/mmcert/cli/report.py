@@ -29,7 +29,9 @@ def report(config: dict[str, Any], run_dir: Path) -> Path:
     runs = config["runs"]
     folders = [runs] if isinstance(runs, str) else runs
     if not isinstance(folders, list) or not all(isinstance(folder, str) for folder in folders):
-        raise ConfigError(f"runs={runs}: give a list of run directories, e.g. runs=[a,b].")
+        raise ConfigError(
+            f"runs={runs}: give a list of run directories, e.g. runs=[a,b], or a pattern, runs=a/*."
+        )
     for key in ("ray", "map_budget"):
         if config.get(key) is not None and not isinstance(config[key], dict):
             raise ConfigError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -27,11 +29,14 @@ HINT = "give the run_dir of mmcert-certify or mmcert-evaluate."
 def load_runs(folders: Sequence[str | Path]) -> list[Run]:
     """The runs of a report, with labels that tell them apart.
 
+    Args:
+        folders: Run directories, or glob patterns of such.
+
     Raises:
         ConfigError: Where no folder is named, or one twice.
         RecordError: Where a folder is no finished run directory.
     """
-    paths = [Path(folder) for folder in folders]
+    paths = [path for folder in folders for path in matching(folder)]
     if not paths:
         raise ConfigError("runs= names no run directory; give at least one, e.g. runs=[outputs/a].")
     resolved = [path.resolve() for path in paths]
@@ -39,6 +44,32 @@ def load_runs(folders: Sequence[str | Path]) -> list[Run]:
         if resolved.count(real) > 1:
             raise ConfigError(f"runs= names {path} twice; name each run directory once.")
     return _labelled([load_run(path) for path in paths])
+
+
+def matching(folder: str | Path) -> list[Path]:
+    """The run directories that a pattern matches, finished or not, the jobs of a sweep by number.
+
+    Args:
+        folder: A folder, or a glob pattern; what else lies beside the runs is passed over.
+
+    Raises:
+        RecordError: Where no run directory matches.
+    """
+    if Path(folder).exists() or not glob.has_magic(str(folder)):
+        return [Path(folder)]
+    found = [
+        Path(name)
+        for name in glob.glob(str(folder), recursive=True)
+        if any((Path(name) / file).is_file() for file in ("metrics.json", "run.json"))
+    ]
+    if not found:
+        raise RecordError(f"{folder}: no run directory matches; {HINT}")
+    return sorted(found, key=_natural)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    parts = re.split(r"(\d+)", str(path))
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
 
 def load_run(path: Path) -> Run:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from mmcert.certification.grid import make_grid
 from mmcert.records.atomic import atomic_write
+from mmcert.reporting.comparison import budget_text
 from mmcert.reporting.figures.claims import claim_results, claims_figure
 from mmcert.reporting.figures.curves import headline_figure, metrics_figure
 from mmcert.reporting.figures.heatmap import find_plane, heatmap_figure
 from mmcert.reporting.figures.sample import sample_figure
 from mmcert.reporting.figures.style import save
+from mmcert.reporting.figures.sweep import shown_budgets, sweep_figure
 from mmcert.reporting.html import Picture, render
 from mmcert.reporting.map_at import telling_budget
 from mmcert.reporting.report import Report
@@ -43,6 +45,7 @@ def publish(
     pictures = [
         *_sample(report, figures, sample, map_budget),  # first: it can refuse what was asked for
         *_curves(report, figures),
+        *_sweep(report, figures),
         *_maps(report, figures),
         *_claims(report, figures),
     ]
@@ -89,6 +92,41 @@ def _curves(report: Report, folder: Path) -> list[Picture]:
     return pictures
 
 
+def _sweep(report: Report, folder: Path) -> list[Picture]:
+    """Metrics against the swept setting, at a few budgets."""
+    sweep, ray = report.sweep, report.ray
+    if sweep is None:
+        return []
+    pictures = []
+    for key in report.headline_keys:
+        result = report.runs[0].result(key)
+        assert result is not None
+        metrics = [metric for metric in report.metrics[key] if metric not in LESS_IS_BETTER]
+        figure = sweep_figure(report.runs, key, metrics, ray, sweep)
+        file = f"sweep_{result.slug}"
+        texts = []
+        for run, value in zip(report.runs, sweep.values, strict=True):
+            own = run.result(key)
+            points = ", ".join(
+                f"{shown(own.value(budget, report.metric) if own else None, report.metric)} at "
+                f"{budget_text(ray.names, budget)}"
+                for budget in shown_budgets(ray)
+            )
+            texts.append(f"{run.label}, {value:g}: {points}.")
+        pictures.append(
+            Picture(
+                file,
+                save(figure, folder / f"{file}.png"),
+                f"Metrics against the {sweep.name}: {result_title(result)}. Rows: no attack, a "
+                f"quarter and half of the largest one.",
+                f"Line plots of {metric_name(report.metric).lower()} and other metrics against "
+                f"the {sweep.name}. {' '.join(texts)}",
+                key,
+            )
+        )
+    return pictures
+
+
 def _in_words(report: Report, key: tuple[str, ...], metric: str) -> str:
     """The curve of a metric as text: what a screen reader says instead of the picture."""
     budgets = report.ray.budgets
@@ -110,6 +148,8 @@ def _in_words(report: Report, key: tuple[str, ...], metric: str) -> str:
 
 
 def _maps(report: Report, folder: Path) -> list[Picture]:
+    if report.sweep is not None:
+        return []  # a map for every run would bury the sweep; a report of two runs has them
     pictures = []
     for key in report.headline_keys:
         result = report.runs[0].result(key)

@@ -13,11 +13,11 @@ from mmcert.reporting.comparison import (
     compare,
     conclusion,
     explain,
-    reference_run,
 )
 from mmcert.reporting.loading import load_runs
 from mmcert.reporting.rays import Ray, find_ray
 from mmcert.reporting.runs import Budget, Run
+from mmcert.reporting.sweep import Sweep, find_sweep, pairs_to_compare
 from mmcert.reporting.wording import metric_name
 
 #: The metric that a figure shows where there is room for one, by task.
@@ -38,7 +38,9 @@ class Report:
         metric: The main metric.
         ray: The budgets of the curves.
         warnings: What the reader must be told about the comparison.
-        comparisons: For each shared result, the reference run against each other run.
+        comparisons: For each shared result, the reference run against each other run; in a sweep,
+            setting by setting.
+        sweep: The setting that the runs were made to vary, where there is one.
     """
 
     runs: tuple[Run, ...]
@@ -48,6 +50,7 @@ class Report:
     ray: Ray
     warnings: tuple[str, ...]
     comparisons: Mapping[tuple[str, ...], tuple[Comparison, ...]]
+    sweep: Sweep | None = None
 
     @property
     def main(self) -> tuple[str, ...]:
@@ -106,10 +109,10 @@ def build_report(
             "the runs share no budget; evaluate their votes on the same threat.grid= "
             "(mmcert-evaluate)."
         )
-    reference = reference_run(runs)
-    others = [run for run in runs if run is not reference]
+    sweep = find_sweep(runs, main)
+    pairs = pairs_to_compare(runs, sweep)
     comparisons = {
-        key: tuple(compare(reference, other, key, chosen) for other in others)
+        key: tuple(compare(one, other, key, chosen) for one, other in pairs)
         for key in keys
         if chosen in metrics[key]
     }
@@ -124,6 +127,7 @@ def build_report(
         ray=find_ray(grid, runs[0].names, ray),
         warnings=tuple(warnings),
         comparisons=comparisons,
+        sweep=sweep,
     )
 
 

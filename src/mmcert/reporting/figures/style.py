@@ -14,7 +14,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 
 from mmcert.reporting.runs import Run
@@ -59,7 +59,13 @@ def look() -> matplotlib.RcParams:
 
 
 def run_styles(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Colour, marker and line of each run: a scheme keeps its colour in every report."""
+    """Colour, marker and line of each run: a scheme keeps its colour in every report.
+
+    Where several schemes have several runs (a sweep), those of a scheme are shades of its colour.
+    """
+    names = [run.scheme.name for run in runs]
+    if 1 < len(set(names)) < len(names):
+        return _shades(names)
     styles: list[dict[str, Any]] = []
     taken: set[str] = set()
     spare = list(_SPARE)
@@ -75,6 +81,32 @@ def run_styles(runs: Sequence[Run]) -> list[dict[str, Any]]:
                 "linestyle": LINES[index % len(LINES)],
             }
         )
+    return styles
+
+
+def scheme_styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Colour, marker and line of each scheme."""
+    spare = list(_SPARE)
+    return {
+        name: {
+            "color": _BY_SCHEME.get(name) or (spare.pop(0) if spare else BLACK),
+            "marker": MARKERS[index % len(MARKERS)],
+            "linestyle": LINES[index % len(LINES)],
+        }
+        for index, name in enumerate(dict.fromkeys(names))
+    }
+
+
+def _shades(names: Sequence[str]) -> list[dict[str, Any]]:
+    """Shades of the scheme's colour, from full to pale; marker by scheme, line by position."""
+    schemes = scheme_styles(names)
+    styles = []
+    for index, name in enumerate(names):
+        position, total = names[:index].count(name), names.count(name)
+        pale = 0.65 * position / max(total - 1, 1)
+        red, green, blue = (1 - (1 - part) * (1 - pale) for part in to_rgb(schemes[name]["color"]))
+        line = LINES[position % len(LINES)]
+        styles.append({**schemes[name], "color": (red, green, blue), "linestyle": line})
     return styles
 
 
