@@ -164,7 +164,7 @@ def test_means_for_filling_are_those_of_the_training_split_and_are_stored(tiny, 
 def test_an_interrupted_training_goes_on_where_it_stopped(tiny, tmp_path, monkeypatch):
     from mmcert.tasks.base import AblatedTask
 
-    config = tiny("task.augment=null", "data.batch_size=6")
+    config = tiny("data.batch_size=2", "data.workers=1", "trainer.precision=bf16-mixed")
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     train(config, whole)
     step = AblatedTask.training_step
@@ -182,8 +182,11 @@ def test_an_interrupted_training_goes_on_where_it_stopped(tiny, tmp_path, monkey
     one, two = (
         torch.load(run / "checkpoints" / "last.ckpt", weights_only=True) for run in (whole, broken)
     )
-    assert one["global_step"] == two["global_step"] == 6
+    assert one["global_step"] == two["global_step"] > 6
     assert one["mmcert"] == two["mmcert"]
+    # Order, retained counts, augmentation, optimizer: the very same training.
+    for name, weight in one["state_dict"].items():
+        assert torch.equal(weight, two["state_dict"][name]), name
 
 
 def test_a_checkpoint_of_something_else_is_refused(tmp_path):

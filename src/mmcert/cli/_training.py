@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 import yaml
 from rich.console import Console
+from torch.utils.data import RandomSampler
 
 from mmcert.cli._checkpoint import SCHEMA, read_plain, refuse_code
 from mmcert.cli._trainer import build_callbacks, build_logger, build_trainer
 from mmcert.cli._training_plan import check_plan, count_elements, plan_encoding
 from mmcert.data.datamodule import DataModule
+from mmcert.data.splits import seeded_hash
 from mmcert.errors import ConfigError, RecordError
 from mmcert.models.registry import build_model
 from mmcert.records.atomic import atomic_write, write_json
@@ -46,21 +49,60 @@ MAY_DIFFER = ("trainer.threads", "trainer.log_every_n_steps")
 class Loaders(pl.LightningDataModule):
     """Makes the loaders in the process that uses them: a generator cannot be sent to a spawned one.
 
+    The order of an epoch is a function of the seed and its number, so that a training that was
+    interrupted goes on as if it had not been.
+
     Args:
         data: The data of the training.
+        first: Number of the epoch that this process begins with.
     """
 
-    def __init__(self, data: DataModule) -> None:
+    def __init__(self, data: DataModule, first: int) -> None:
         super().__init__()
-        self._data = data
+        self._data, self._first = data, first
+        self._generator: torch.Generator | None = None
 
     def train_dataloader(self) -> Any:
         """Shuffled batches of the training split."""
-        return self._data.loader("train")
+        loader = self._data.loader("train")
+        # One of its own: from the loader's, seeds of workers are drawn too, but only at a start.
+        self._generator = torch.Generator()
+        assert isinstance(loader.sampler, RandomSampler)
+        loader.sampler.generator = self._generator
+        self.order(self._first)  # Lightning counts on only after it has asked for batches
+        return loader
+
+    def order(self, epoch: int) -> None:
+        """Fix the order of that epoch, before its first batch is fetched."""
+        if self._generator is not None:
+            self._generator.manual_seed(seeded_hash(self._data.seed, "order", epoch) >> 1)
 
     def val_dataloader(self) -> Any:
         """Batches of the validation split in order."""
         return self._data.loader("val", shuffle=False)
+
+
+class EpochSeeds(pl.Callback):
+    """Makes all chance of an epoch a function of the seed, the epoch and the process.
+
+    Masks are drawn by counter anyway; this is for retained counts, augmentations and dropout.
+
+    Args:
+        loaders: Whose order is fixed too.
+        seed: Seed of the training.
+    """
+
+    def __init__(self, loaders: Loaders, seed: int) -> None:
+        self._loaders, self._seed = loaders, seed
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin the generators of this process anew."""
+        part = seeded_hash(self._seed, "epoch", trainer.current_epoch, trainer.global_rank)
+        torch.manual_seed(part >> 1)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The next epoch's iterator is made before it starts."""
+        self._loaders.order(trainer.current_epoch + 1)
 
 
 def train(given: Mapping[str, Any], run_dir: Path, *, multirun: bool = False) -> float:
@@ -90,7 +132,7 @@ def train(given: Mapping[str, Any], run_dir: Path, *, multirun: bool = False) ->
     dataset = data.dataset("train")
     check_plan(config, dataset)
     config["encoding"] = plan_encoding(config, data)
-    earlier = resumable(config, run_dir)
+    earlier, done = resumable(config, run_dir)
     pl.seed_everything(config["seed"], verbose=False)
 
     net = build_model(
@@ -121,10 +163,11 @@ def train(given: Mapping[str, Any], run_dir: Path, *, multirun: bool = False) ->
     callbacks = build_callbacks(
         config.get("callbacks") or {}, run_dir, monitor=task.monitor, logging=logger is not None
     )
+    loaders = Loaders(data, done)
+    callbacks.append(EpochSeeds(loaders, config["seed"]))
     trainer = build_trainer(
         config["trainer"], run_dir, callbacks=callbacks, logger=logger, multirun=multirun
     )
-    loaders = Loaders(data)
     if trainer.is_global_zero:
         with atomic_write(run_dir / "config.yaml") as stream:
             stream.write(yaml.safe_dump(config, sort_keys=False).encode())
@@ -170,15 +213,15 @@ def stored_config(run_dir: Path) -> dict[str, Any] | None:
     return config
 
 
-def resumable(config: Mapping[str, Any], run_dir: Path) -> Path | None:
-    """The ``last.ckpt`` to go on with; None for a new training.
+def resumable(config: Mapping[str, Any], run_dir: Path) -> tuple[Path | None, int]:
+    """The ``last.ckpt`` to go on with and the epochs that it has seen; None and 0 for a new one.
 
     Raises:
         RecordError: Where ``run_dir`` holds a finished or another training.
     """
     last = run_dir / "checkpoints" / "last.ckpt"
     if not last.is_file():
-        return None
+        return None, 0
     content = read_plain(last)
     record = content.get("mmcert") or {}
     if record.get("schema") != SCHEMA:
@@ -206,7 +249,7 @@ def resumable(config: Mapping[str, Any], run_dir: Path) -> Path | None:
             f"Certify it: mmcert-certify checkpoint={shlex.quote(str(run_dir))}; for another "
             f"training choose another run_dir."
         )
-    return last
+    return last, done_epochs
 
 
 def checkpoint_record(
