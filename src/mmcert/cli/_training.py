@@ -141,6 +141,7 @@ def train(given: Mapping[str, Any], run_dir: Path, *, multirun: bool = False) ->
         classes=len(dataset.classes),
         encoding=config["encoding"],
         allow_code=allow_code,
+        stored_weights=earlier is not None,
         **(config["model"].get("options") or {}),
     )
     record = checkpoint_record(config, data)

@@ -51,6 +51,7 @@ def build(workload: Mapping[str, Any]) -> tuple[MultiModalDataset, BaseModel]:
         classes=len(stored["classes"]),
         encoding=stored["encoding"],
         allow_code=workload["allow_code"],
+        stored_weights=True,
         **(stored["model"].get("options") or {}),
     )
     model.load_state_dict(state)

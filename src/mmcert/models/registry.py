@@ -36,6 +36,7 @@ def build_model(
     classes: int,
     encoding: Mapping[str, Any],
     allow_code: Sequence[str] = (),
+    stored_weights: bool = False,
     **options: Any,
 ) -> BaseModel:
     """A base model with fresh weights.
@@ -46,6 +47,8 @@ def build_model(
         classes: Number of classes.
         encoding: Per modality ``{"name": ..., ...}``, or one such dictionary for all.
         allow_code: Packages whose code may be imported by name.
+        stored_weights: Whether weights of a checkpoint come next: the option ``pretrained`` of a
+            model says where a training began, and nothing is fetched for what is replaced.
         **options: The model's own options (``model.options``).
 
     Raises:
@@ -63,6 +66,8 @@ def build_model(
             f"model.options.{unknown[0]} is no option of the model '{name}'; "
             f"it has {', '.join(known) if known else 'none'}."
         )
+    if stored_weights and "pretrained" in known:
+        options["pretrained"] = False
     return found(
         inputs=input_specs(inputs),
         classes=int(classes),
