@@ -11,6 +11,7 @@ import torch
 from mmcert.cli._app import conf_dir
 from mmcert.cli._checkpoint import load_checkpoint
 from mmcert.cli._public_checkpoint import convert
+from mmcert.cli._workload import build
 from mmcert.errors import ConfigError, RecordError
 from mmcert.models.registry import build_model
 from mmcert.models.roadseg_net import RoadSegNet
@@ -117,6 +118,10 @@ def test_files_that_are_no_state_dict_are_refused(public, config, tmp_path):
     (tmp_path / "text.pth").write_text("no checkpoint")
     with pytest.raises(RecordError, match="cannot be read"):
         convert(config(tmp_path / "text.pth"), tmp_path / "run")
+    with pytest.raises(RecordError, match="is a folder"):
+        convert(config(tmp_path), tmp_path / "run")
+    with pytest.raises(RecordError, match=r"net is no tensor\. Give the state dict"):
+        convert(config(saved(tmp_path, {"net": state})), tmp_path / "run")
     with pytest.raises(RecordError, match="epoch is no tensor"):
         convert(config(saved(tmp_path, {"epoch": 3})), tmp_path / "run")
     with pytest.raises(RecordError, match="cannot be read as a checkpoint of plain data"):
@@ -143,6 +148,35 @@ def test_a_known_split_is_kept_and_a_wrong_one_refused(public, config, tmp_path,
     (tmp_path / "split.json").write_text(json.dumps(split | {"val": ["um_999999"]}))
     with pytest.raises(RecordError, match="um_999999"):
         convert(config(public[0], f"split={tmp_path / 'split.json'}"), tmp_path / "other")
+
+
+def test_a_checkpoint_that_began_with_imagenet_weights_fetches_none_to_be_certified(
+    public, config, tmp_path, monkeypatch
+):
+    import torchvision
+
+    make = torchvision.models.get_model
+
+    def without_a_network(name, weights=None):
+        if weights is not None:
+            raise OSError("no network")
+        return make(name, weights=None)
+
+    monkeypatch.setattr("torchvision.models.get_model", without_a_network)
+    source = config(public[0], "model.options.pretrained=true")
+    convert(source, tmp_path / "run")
+    stored = load_checkpoint(tmp_path / "run")
+    assert stored.config["model"]["options"]["pretrained"]
+    workload = {
+        "checkpoint": str(tmp_path / "run"),
+        "sha256": stored.sha256,
+        "data": stored.config["data"],
+        "data_seed": 0,
+        "stored_split": stored.split,
+        "allow_code": [],
+    }
+    _, model = build(workload)
+    assert torch.equal(model.net.final.conv1.bias, public[1]["final.conv1.bias"])
 
 
 def test_a_run_directory_is_not_overwritten(public, config, tmp_path):

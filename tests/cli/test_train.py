@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from mmcert.cli._checkpoint import find_checkpoint, load_checkpoint, refuse_code
-from mmcert.cli._trainer import strategy_for
+from mmcert.cli._trainer import device_count, strategy_for
 from mmcert.cli._training import stored_config, train
 from mmcert.errors import ConfigError, MmcertError, RecordError, UnsoundError
 
@@ -219,6 +219,15 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path, trained):
 
 def test_plain_configurations_pass():
     refuse_code({"a": [{"b": "text"}, None], "c": 1.5}, "here")
+
+
+def test_gpus_that_are_not_there_are_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    for wanted in ("gpu", "cuda"):
+        with pytest.raises(ConfigError, match=f"accelerator={wanted}: PyTorch .* finds no GPU"):
+            device_count({"accelerator": wanted, "devices": "auto"})
+    assert device_count({"accelerator": "auto", "devices": "auto"}) >= 1
 
 
 def test_launchers_that_lose_ranks_are_refused_in_sweeps(monkeypatch):

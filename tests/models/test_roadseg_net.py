@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from mmcert.errors import ConfigError
-from mmcert.models.roadseg_net import RoadSegNet
+from mmcert.models.roadseg_net import RoadSegNet, resnet_encoder
 
 PUBLISHED_MILLIONS = {
     "resnet18": 28.409,
@@ -140,3 +140,40 @@ def test_other_encoders_and_channel_counts_fit(encoder):
 def test_an_encoder_that_does_not_fit_is_refused_by_name(encoder):
     with pytest.raises(ConfigError, match=encoder):
         RoadSegNet(2, encoder)
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "resnet18d"])
+def test_weights_that_cannot_be_fetched_are_named_with_the_ways_out(monkeypatch, encoder):
+    def offline(*args, **kwargs):
+        raise FileNotFoundError("no network")
+
+    monkeypatch.setattr("torchvision.models.get_model", offline)
+    monkeypatch.setattr("timm.create_model", offline)
+    with pytest.raises(ConfigError, match=rf"weights of {encoder} .*pretrained=false"):
+        RoadSegNet(2, encoder, pretrained=True)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_imagenet_weights_of_other_channel_counts_are_the_mean_over_colours(monkeypatch, channels):
+    import torchvision
+
+    torch.manual_seed(0)
+    source = torchvision.models.resnet18(weights=None)
+    monkeypatch.setattr("torchvision.models.get_model", lambda name, weights: source)
+    expected = source.conv1.weight.mean(1)
+    pieces, widths = resnet_encoder("resnet18", channels, pretrained=True)
+    assert widths == [64, 64, 128, 256, 512]
+    for channel in range(channels):
+        assert torch.equal(pieces["conv1"].weight[:, channel], expected)
+
+
+def test_a_bottleneck_encoder_has_the_public_names():
+    with torch.device("meta"):
+        names = set(RoadSegNet(2, "resnet50").state_dict())
+    for stream in ("rgb", "another"):
+        prefix = f"encoder_{stream}_"
+        for layer, blocks in enumerate((3, 4, 6, 3), start=1):
+            for block in range(blocks):
+                for index in (1, 2, 3):
+                    assert f"{prefix}layer{layer}.{block}.conv{index}.weight" in names
+            assert f"{prefix}layer{layer}.0.downsample.0.weight" in names

@@ -74,6 +74,7 @@ def convert(given: Mapping[str, Any], run_dir: Path) -> str:
         inputs=dataset.inputs,
         classes=len(dataset.classes),
         encoding=config["encoding"],
+        stored_weights=True,
         **(config["model"].get("options") or {}),
     )
     named = net.state_dict()
@@ -118,7 +119,8 @@ def read_public(path: Path) -> dict[str, Tensor]:
         RecordError: Where it is missing, not plain data or no state dict, or a value is not finite.
     """
     if not path.is_file():
-        raise RecordError(f"source={path} does not exist.")
+        what = "is a folder, give the file in it" if path.is_dir() else "does not exist"
+        raise RecordError(f"source={path} {what}.")
     content = read_plain(path)
     inner = content.get("state_dict")
     state = inner if isinstance(inner, dict) else content
@@ -126,7 +128,8 @@ def read_public(path: Path) -> dict[str, Tensor]:
     if strange or not state:
         raise RecordError(
             f"{path} is no state dict: {strange[0] if strange else 'it'} "
-            f"{'is no tensor' if strange else 'is empty'}."
+            f"{'is no tensor' if strange else 'is empty'}. Give the state dict itself, or a "
+            f"dictionary that has it under 'state_dict'."
         )
     if all(str(name).startswith(PARALLEL) for name in state):
         state = {name.removeprefix(PARALLEL): value for name, value in state.items()}
@@ -174,7 +177,7 @@ def check_names(
         else "Is it a RoadSeg of so many classes (data.options.classes), with such a second stream "
         "(model.options.second) and encoding?"
     )
-    raise RecordError(f"{path} does not match. {'; '.join(parts)}. {advice}")
+    raise RecordError(f"{path} does not match. {advice} {'; '.join(parts)}.")
 
 
 def encoder_of(state: Mapping[str, Tensor]) -> str | None:

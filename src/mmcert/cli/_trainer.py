@@ -86,11 +86,19 @@ def device_count(trainer: Mapping[str, Any]) -> int:
     """Processes on this machine that a ``trainer`` section asks for.
 
     Raises:
-        ConfigError: Where ``devices`` is no positive number.
+        ConfigError: Where ``devices`` is no positive number, or no GPU is there that is asked for.
     """
     devices = trainer.get("devices", 1)
+    wanted = trainer.get("accelerator")
+    apple = wanted == "gpu" and torch.backends.mps.is_available()
+    if wanted in ("gpu", "cuda") and not (torch.cuda.is_available() or apple):
+        raise ConfigError(
+            f"trainer.accelerator={wanted}: PyTorch {torch.__version__} finds no GPU "
+            f"here (see nvidia-smi, and CUDA_VISIBLE_DEVICES); use trainer.accelerator=cpu "
+            f"(trainer=default), or install a PyTorch build for this machine's driver."
+        )
     if devices == "auto":
-        gpus = torch.cuda.device_count() if trainer.get("accelerator") in ("auto", "gpu") else 0
+        gpus = torch.cuda.device_count() if wanted in ("auto", "gpu", "cuda") else 0
         return max(gpus, 1)
     if isinstance(devices, bool) or not isinstance(devices, int) or devices < 1:
         raise ConfigError(f"trainer.devices={devices!r} must be a positive number, or auto.")

@@ -113,7 +113,13 @@ def timm_encoder(name: str, channels: int, pretrained: bool) -> tuple[list[nn.Mo
         features: Any = timm.create_model(
             name, features_only=True, pretrained=pretrained, in_chans=channels
         )
-    except (RuntimeError, OSError, AttributeError) as error:
+    except OSError as error:
+        raise ConfigError(
+            f"the ImageNet weights of {name} could not be fetched ({error}); fetch them once where "
+            f"there is a network and copy the cache of Hugging Face (HF_HOME), or set "
+            f"model.options.pretrained=false."
+        ) from error
+    except (RuntimeError, AttributeError) as error:
         raise ConfigError(f"timm cannot make the encoder {name!r}: {error}") from error
     strides = features.feature_info.reduction()
     if type(features).__name__ != "FeatureListNet" or strides != [2, 4, 8, 16, 32]:
