@@ -120,7 +120,7 @@ def test_the_check_holds_the_folder_against_its_manifest(own_root, capsys):
     files = {name: sha256(own_root / name) for name in names}
     manifest.write_text(json.dumps({"schema": 1, "split": split, "files": files}))
     with pytest.raises(
-        DataError, match=r" 1 problems (.|\n)*frame9\.png: is not listed in manifest"
+        DataError, match=r" 1 problem (.|\n)*frame9\.png: is not listed in manifest"
     ):
         check(own_root)
 

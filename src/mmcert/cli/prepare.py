@@ -43,7 +43,7 @@ def prepare(config: dict[str, Any], run_dir: Path) -> None:
 
 
 def _check(config: dict[str, Any], out: Path) -> str:
-    from mmcert.data.check import check_avmnist, check_roads, numbered
+    from mmcert.data.check import check_avmnist, check_roads, counted, numbered
 
     if config["dataset"] == "avmnist":
         problems, summary = check_avmnist(out)
@@ -62,9 +62,7 @@ def _check(config: dict[str, Any], out: Path) -> str:
             workers=config["workers"],
         )
     if problems:
-        raise DataError(
-            f"{out}: {len(problems)} problems in {summary}:\n{numbered(problems, SHOWN)}"
-        )
+        raise DataError(f"{out}: {counted(problems)} in {summary}:\n{numbered(problems, SHOWN)}")
     return f"{out}: {summary}. Every file was read and nothing is wrong."
 
 

@@ -82,6 +82,15 @@ def numbered(problems: Sequence[str], shown: int) -> str:
     return "\n".join(lines)
 
 
+def counted(problems: Sequence[str]) -> str:
+    """How many there are, in words.
+
+    >>> counted(["a.png: missing."])
+    '1 problem'
+    """
+    return f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
+
+
 def gather(problems: list[str], function: Callable[..., Any], *arguments: Any) -> Any:
     """The result of a function, or None and one problem more where it raises a DataError."""
     try:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmcert.data.calibration import read_calibration
-from mmcert.data.check import gather, numbered
+from mmcert.data.check import counted, gather, numbered
 from mmcert.data.images import Colour, read_label, read_rgb, write_png
 from mmcert.data.kitti_layouts import label_path, name_problem, visible_files
 from mmcert.data.lidar_depth import dense_depth, read_scan
@@ -197,7 +197,7 @@ def _check_download(source: Path, frames: list[RawFrame], workers: int | None) -
         problems += found
     if problems:
         raise DataError(
-            f"{source}: {len(problems)} problems, nothing was converted. Unpack the archives "
+            f"{source}: {counted(problems)}, nothing was converted. Unpack the archives "
             f"anew:\n{numbered(problems, _SHOWN)}"
         )
 
