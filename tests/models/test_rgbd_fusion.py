@@ -169,6 +169,11 @@ def test_normals_of_ablated_depth_tell_the_compact_net_nothing():
         assert not torch.equal(*clear)
 
 
+def test_normals_of_heights_are_refused():
+    with pytest.raises(ConfigError, match="second=normals needs depth"):
+        net("ground_height", second="normals")
+
+
 def test_another_second_stream_is_refused():
     with pytest.raises(ConfigError, match="second=flow"):
         net(second="flow")

@@ -112,6 +112,11 @@ def test_the_order_of_the_public_code_ablate_normals_resize_predict_nearest():
     assert len(found.unique()) > 1
 
 
+def test_normals_of_heights_are_refused():
+    with pytest.raises(ConfigError, match="second=normals needs depth"):
+        net("normals", depth=GROUND)
+
+
 def test_a_draw_gets_the_same_label_in_any_block():
     model = net("depth", {"name": "interpolation"}, DENSE)
     sample, kept = frame(), subsets({"rgb": 100, "depth": 30}, draws=4)

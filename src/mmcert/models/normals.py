@@ -152,21 +152,20 @@ class SurfaceNormals(nn.Module):
         return torch.stack([surface_normals(one, matrix)[0] for one, matrix in maps])
 
 
-def check_normals(second: str, encoding: str) -> None:
+def check_normals(second: str, reads: str) -> None:
     """Refuse normals of an encoding whose first channel is no depth.
 
     Args:
         second: ``model.options.second``.
-        encoding: Name of the encoding of depth.
+        reads: What the encoding of depth gives, see ``mmcert.sampling.encodings.Encoding``.
 
     Raises:
         ConfigError: For normals of heights.
     """
-    if second == "normals" and encoding == "ground_height":
+    if second == "normals" and reads == "height":
         raise ConfigError(
-            "model.options.second=normals needs depth, and encoding 'ground_height' gives heights "
-            "above the ground; set model.options.second=depth, or "
-            "encoding.depth.name=interpolation."
+            "model.options.second=normals needs depth, and this encoding gives heights above the "
+            "ground; set model.options.second=depth, or encoding.depth.name=interpolation."
         )
 
 

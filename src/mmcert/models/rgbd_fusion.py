@@ -115,11 +115,11 @@ class RGBDFusion(BaseModel):
                 )
         if second not in ("depth", "normals"):
             raise ConfigError(f"model.options.second={second} must be depth or normals.")
-        check_normals(second, encoding[depth]["name"])
         self._rgb, self._depth, self._normals = rgb, depth, second == "normals"
         self._grid = (int(grid[0]), int(grid[1]))
         self._encode_rgb = build_encoding(encoding[rgb], inputs[rgb])
         self._encode_depth = build_encoding(encoding[depth], inputs[depth])
+        check_normals(second, self._encode_depth.reads)
         self._encoding_names = {name: encoding[name]["name"] for name in (rgb, depth)}
         full, half, quarter, eighth = (int(width) for width in widths)
         # Widths at full to eighth size of the work grid. Values, how many there are, the two

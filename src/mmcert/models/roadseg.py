@@ -80,7 +80,6 @@ class RoadSeg(BaseModel):
                 )
         if second not in SECONDS:
             raise ConfigError(f"model.options.second={second} must be one of {', '.join(SECONDS)}.")
-        check_normals(second, encoding[depth]["name"])
         if size is not None and (
             len(size) != 2 or any(int(side) != side or side < 1 or side % STRIDE for side in size)
         ):
@@ -91,6 +90,7 @@ class RoadSeg(BaseModel):
         self._size = None if size is None else (int(size[0]), int(size[1]))
         self._encode_rgb = build_encoding(encoding[rgb], inputs[rgb])
         self._encode_depth = build_encoding(encoding[depth], inputs[depth])
+        check_normals(second, self._encode_depth.reads)
         channels = (
             self._encode_rgb.channels(3),
             self._encode_depth.channels(1) + 2 * self._normals,
