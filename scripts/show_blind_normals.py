@@ -29,7 +29,7 @@ def main() -> None:
     import matplotlib.pyplot as plt
     import torch
 
-    from mmcert.data.kitti_road import KittiRoad
+    from mmcert.data.roads.kitti_road import KittiRoad
     from mmcert.models.normals import surface_normals
     from mmcert.sampling.camera import camera_matrices, cameras_of
     from mmcert.sampling.encodings import build_encoding

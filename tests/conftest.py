@@ -24,17 +24,9 @@ TINY = (
 @pytest.fixture(scope="session")
 def compose_train():
     """``compose_train(*overrides)``: the resolved training configuration as a plain dictionary."""
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
+    from mmcert.cli.compose import compose
 
-    from mmcert.cli._app import conf_dir
-
-    def composed(*overrides):
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            config = compose("train", [*overrides])
-        return OmegaConf.to_container(config, resolve=True)
-
-    return composed
+    return lambda *overrides: compose("train", overrides)
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +38,7 @@ def tiny_overrides():
 @pytest.fixture(scope="session")
 def tiny_roads(tmp_path_factory) -> Path:
     """12 synthetic road scenes of 32x96 pixels: 6 for training, 2 for validation, 4 for testing."""
-    from mmcert.data.synthetic_roads_writer import write_synthetic_roads
+    from mmcert.data.roads.synthetic_roads_writer import write_synthetic_roads
 
     out = tmp_path_factory.mktemp("data") / "synthetic_roads"
     write_synthetic_roads(
@@ -58,7 +50,7 @@ def tiny_roads(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, tiny_roads, compose_train) -> Path:
     """The run directory of a tiny finished training; read only."""
-    from mmcert.cli._training import train
+    from mmcert.jobs.training.training import train
 
     run_dir = tmp_path_factory.mktemp("training") / "tiny"
     train(compose_train(*TINY, f"data.root={tiny_roads}", f"run_dir={run_dir}"), run_dir)

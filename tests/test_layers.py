@@ -20,6 +20,7 @@ EVERYTHING = {
     "tasks",
     "voting",
     "reporting",
+    "jobs",
     "cli",
 }
 #: The verifier lies in ``certification``, but is a layer of its own: a separate implementation.
@@ -38,16 +39,17 @@ MAY_IMPORT = {
     "voting": {"theory", "sampling", "records", "certification"},
     "reporting": {"theory", "records", "certification"},
     "verifier": set(),
+    "jobs": EVERYTHING - {"cli"},
     "cli": EVERYTHING | {"verifier"},
 }
 #: third-party package -> the only layers that may import it.
 ONLY_IN = {
-    "torch": {"sampling", "data", "models", "metrics", "tasks", "voting", "cli"},
-    "torchvision": {"data", "models", "cli"},
+    "torch": {"sampling", "data", "models", "metrics", "tasks", "voting", "jobs"},
+    "torchvision": {"data", "models"},
     "timm": {"models"},
     "hydra": {"cli"},
     "omegaconf": {"cli"},
-    "pytorch_lightning": {"tasks", "cli"},
+    "pytorch_lightning": {"tasks", "jobs"},
     "lightning_fabric": {"voting"},
     "lightning": set(),
     "torchmetrics": {"metrics", "tasks"},

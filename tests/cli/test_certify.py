@@ -16,11 +16,11 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from mmcert.cli._app import conf_dir
-from mmcert.cli._certification import check_same_kind
-from mmcert.cli._training import train
-from mmcert.cli.certify import certify
-from mmcert.data.synthetic_roads_writer import write_synthetic_roads
+from mmcert.cli.certify import job as certify
+from mmcert.data.roads.synthetic_roads_writer import write_synthetic_roads
 from mmcert.errors import ConfigError, MmcertError, RecordError, UnsoundError
+from mmcert.jobs.certification import check_same_kind
+from mmcert.jobs.training.training import train
 from mmcert.records.folders import VotesFolders
 from mmcert.records.run import read_run
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from mmcert.cli._app import conf_dir
-from mmcert.cli._checkpoint import load_checkpoint
-from mmcert.cli._public_checkpoint import convert
-from mmcert.cli._workload import build
 from mmcert.errors import ConfigError, RecordError
+from mmcert.jobs.checkpoint import load_checkpoint
+from mmcert.jobs.conversion import convert
+from mmcert.jobs.workload import build
 from mmcert.models.registry import build_model
 from mmcert.models.roadseg_net import RoadSegNet
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from mmcert.cli.evaluate import evaluate_votes
+from mmcert.cli.evaluate import job as evaluate_votes
 from mmcert.errors import ConfigError, RecordError, UnsoundError
 from mmcert.records.meta import VotesMeta
 from mmcert.records.metrics_file import read_metrics

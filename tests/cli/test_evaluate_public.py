@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from mmcert.cli._app import conf_dir
-from mmcert.cli.evaluate import evaluate_votes
+from mmcert.cli.evaluate import job as evaluate_votes
 from mmcert.errors import ConfigError, RecordError
 
 

@@ -7,8 +7,8 @@ import pytest
 
 import mmcert
 from mmcert.cli._app import conf_dir
-from mmcert.cli._checkpoint import load_checkpoint
-from mmcert.cli._training import train
+from mmcert.jobs.checkpoint import load_checkpoint
+from mmcert.jobs.training.training import train
 from mmcert.reporting.rays import find_ray
 from mmcert.theory.attacks import Attack
 from mmcert.theory.schemes import make_scheme

@@ -9,9 +9,10 @@ import torch
 import yaml
 
 from mmcert.cli._app import conf_dir
-from mmcert.cli._checkpoint import load_checkpoint
-from mmcert.cli._training import stored_config, train
 from mmcert.errors import ConfigError
+from mmcert.jobs.checkpoint import load_checkpoint
+from mmcert.jobs.training.resume import stored_config
+from mmcert.jobs.training.training import train
 from mmcert.reporting.rays import find_ray
 from mmcert.theory.schemes import make_scheme
 

@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from mmcert.cli._app import conf_dir
-from mmcert.cli._training import train
-from mmcert.cli.certify import certify
+from mmcert.cli.certify import job as certify
+from mmcert.jobs.training.training import train
 
 CLASSES = {"other": [0, 0, 0], "road": [128, 64, 128], "pavement": [244, 35, 232]}
 SIZE = (40, 64)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import mmcert
-from mmcert.cli.plan import plan
+from mmcert.cli.plan import job as plan
 from mmcert.errors import ConfigError
 
 KITTI = {"rgb": 465750, "depth": 465750}

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from mmcert.cli.prepare import prepare
+from mmcert.cli.prepare import job as prepare
 from mmcert.data.workspace import run_tasks
 from mmcert.errors import ConfigError, DataError
 
@@ -54,7 +54,7 @@ def test_a_check_of_avmnist_names_what_is_missing(tmp_path):
 
 
 def test_a_full_disk_is_an_error_that_says_how_to_go_on(tmp_path, monkeypatch):
-    from mmcert.data import synthetic_roads_writer as writer
+    from mmcert.data.roads import synthetic_roads_writer as writer
 
     def full(*_arguments):
         raise OSError(28, "No space left on device")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mmcert.certification.evaluate import evaluate
-from mmcert.cli.report import report
+from mmcert.cli.report import job as report
 from mmcert.errors import ConfigError, RecordError
 from mmcert.records.meta import VotesMeta, write_meta
 from mmcert.records.votes import SampleVotes, write_sample

@@ -9,10 +9,11 @@ import pytest
 import torch
 import yaml
 
-from mmcert.cli._checkpoint import find_checkpoint, load_checkpoint, refuse_code
-from mmcert.cli._trainer import device_count, strategy_for
-from mmcert.cli._training import stored_config, train
 from mmcert.errors import ConfigError, MmcertError, RecordError, UnsoundError
+from mmcert.jobs.checkpoint import find_checkpoint, load_checkpoint, refuse_code
+from mmcert.jobs.training.resume import stored_config
+from mmcert.jobs.training.trainer import device_count, strategy_for
+from mmcert.jobs.training.training import train
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import mmcert
-from mmcert.data.synthetic_roads_writer import write_synthetic_roads
+from mmcert.data.roads.synthetic_roads_writer import write_synthetic_roads
 
 CALIBRATION = """P0: 721.5 0 609.5 0 0 721.5 172.8 0 0 0 1 0
 P2: 721.5 0 609.5 44.8 0 721.5 172.8 0.2 0 0 1 0.002

@@ -86,8 +86,8 @@ def test_unknown_names_and_options_are_refused_with_what_there_is():
 
 def test_code_of_others_needs_permission():
     with pytest.raises(ConfigError, match=r"allow_code=\[mmcert\]"):
-        dataset_class("mmcert.data.kitti_road:KittiRoad")
-    assert dataset_class("mmcert.data.kitti_road:KittiRoad", ["mmcert"]).name == "kitti_road"
+        dataset_class("mmcert.data.roads.kitti_road:KittiRoad")
+    assert dataset_class("mmcert.data.roads.kitti_road:KittiRoad", ["mmcert"]).name == "kitti_road"
     with pytest.raises(ConfigError, match="cannot be imported"):
         dataset_class("mmcert.data.nowhere:Nothing", ["mmcert"])
     with pytest.raises(ConfigError, match="no subclass"):

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 import mmcert
-from mmcert.data.kitti_road import KittiRoad
+from mmcert.data.roads.kitti_road import KittiRoad
 from mmcert.errors import ConfigError, DataError
 from mmcert.models.base import NonFiniteLogitsError
 from mmcert.models.normals import surface_normals

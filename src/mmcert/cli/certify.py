@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mmcert.cli._app import run_app
-from mmcert.cli._certify_config import refuse_model_overrides
 from mmcert.errors import ConfigError
+from mmcert.jobs.certify_config import refuse_model_overrides
 
 
 def main() -> None:
@@ -17,37 +17,26 @@ def main() -> None:
         refuse_model_overrides(sys.argv[1:])
     except ConfigError as error:
         raise SystemExit(f"certify: {error}") from None
-    run_app("certify", certify)
+    run_app("certify", job)
 
 
-def certify(config: dict[str, Any], run_dir: Path) -> dict[str, Any] | None:
-    """Vote, certify, evaluate.
+def job(config: dict[str, Any], run_dir: Path) -> dict[str, Any] | None:
+    """See :func:`mmcert.jobs.certification.certify`.
 
-    Args:
-        config: Plain configuration of ``certify.yaml`` and the command line.
-        run_dir: Where everything goes; what is there of the same run is kept.
-
-    Returns:
-        The content of ``metrics.json``; None in all but the first of several processes that were
-        started outside.
+    Raises:
+        ConfigError: Where several processes would each write to a folder of its own.
     """
     from rich.console import Console
 
-    from mmcert.cli._certification import Certification
+    from mmcert.jobs.certification import certify
     from mmcert.voting.processes import started_outside
 
-    outside = started_outside()
-    if outside is not None and not any(a.startswith("run_dir=") for a in sys.argv[1:]):
+    if started_outside() is not None and not any(a.startswith("run_dir=") for a in sys.argv[1:]):
         raise ConfigError(
             "several processes were started outside (srun or torchrun): set run_dir, so that all "
             "of them write to the same place."
         )
-    certification = Certification(config, run_dir, Console())
-    first = outside is None or outside.global_rank() == 0
-    if first:
-        certification.describe()
-    certification.vote(show=first)
-    return certification.evaluate() if first else None
+    return certify(config, run_dir, console=Console())
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ def main() -> None:
 
 def job(config: dict[str, Any], run_dir: Path) -> None:
     """Convert, and say what to run next."""
-    from mmcert.cli._public_checkpoint import convert
+    from mmcert.jobs.conversion import convert
 
     print(convert(config, run_dir))
 

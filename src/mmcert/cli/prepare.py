@@ -3,124 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 from pathlib import Path
 from typing import Any
 
 from mmcert.cli._app import run_app
-from mmcert.errors import ConfigError, DataError
-
-#: Problems that are printed one by one; the rest is counted.
-SHOWN = 200
-
-
-def prepare(config: dict[str, Any], run_dir: Path) -> None:
-    """Make or check the folder ``config["out"]`` and say what to do next."""
-    with contextlib.suppress(OSError):  # results go to out; Hydra's own folder stays empty
-        run_dir.rmdir()
-        run_dir.parent.rmdir()
-    name, out = config["dataset"], Path(str(config["out"]))  # out=2024 comes as a number
-    known = {"synthetic_roads": _synthetic_roads, "kitti_road": _kitti_road, "avmnist": _avmnist}
-    if name not in known:
-        raise ConfigError(f"dataset={name} cannot be prepared; choose one of {', '.join(known)}.")
-    workers = config["workers"]
-    if workers is not None and (not isinstance(workers, int) or workers < 1):
-        raise ConfigError(f"workers={workers} must be a positive number of processes, or null.")
-    if not isinstance(config["check"], bool):
-        raise ConfigError(f"check={config['check']} must be true or false.")
-    if not isinstance(config["seed"], int):
-        raise ConfigError(f"seed={config['seed']} must be an integer.")
-    if config["check"]:
-        print(_check(config, out))
-    else:
-        try:
-            print(known[name](config, out))
-        except OSError as error:
-            raise DataError(
-                f"{out}: cannot be written ({error}). What is finished stays in {out}.partial; the "
-                f"same command goes on from there."
-            ) from error
-
-
-def _check(config: dict[str, Any], out: Path) -> str:
-    from mmcert.data.check import check_avmnist, check_roads, counted, numbered
-
-    if config["dataset"] == "avmnist":
-        problems, summary = check_avmnist(out)
-    else:
-        from mmcert.data.kitti_road import ROAD_CLASSES, label_colours
-
-        classes = config["classes"] or ROAD_CLASSES
-        scale = config["depth_scale"]
-        if not isinstance(scale, (int, float)) or not 0 < scale < float("inf"):
-            raise ConfigError(f"depth_scale={scale} must be a number above 0.")
-        problems, summary = check_roads(
-            out,
-            classes=tuple(classes),
-            colours=label_colours(classes, "background"),
-            depth_scale=scale,
-            workers=config["workers"],
-        )
-    if problems:
-        raise DataError(f"{out}: {counted(problems)} in {summary}:\n{numbered(problems, SHOWN)}")
-    return f"{out}: {summary}. Every file was read and nothing is wrong."
-
-
-def _synthetic_roads(config: dict[str, Any], out: Path) -> str:
-    from mmcert.data.synthetic_roads_writer import write_synthetic_roads
-
-    sizes = write_synthetic_roads(
-        out,
-        scenes=config["scenes"],
-        size=config["size"],
-        seed=config["seed"],
-        validation=config["validation"],
-        test=config["test"],
-        workers=config["workers"],
-    )
-    rows, columns = config["size"]
-    return (
-        f"{out} holds {config['scenes']} synthetic road scenes of {rows}x{columns} pixels in the "
-        f"KITTI Road format: {sizes['train']} for training, {sizes['val']} for validation, "
-        f"{sizes['test']} for testing. Each has an image, a depth map (16-bit millimetres, 0 = "
-        f"none), a road label and a calibration file; manifest.json has their checksums. Next:\n"
-        f"  mmcert-train experiment=synthetic_roads_mmcert data.root={shlex.quote(str(out))}"
-    )
-
-
-def _kitti_road(config: dict[str, Any], out: Path) -> str:
-    if config["source"] is None:
-        raise ConfigError(
-            "dataset=kitti_road needs source=, the folder that holds data_road and "
-            "data_road_velodyne as unpacked from the official download "
-            "(https://www.cvlibs.net/datasets/kitti/eval_road.php)."
-        )
-    from mmcert.data.prepare_kitti import count_note, prepare_kitti
-    from mmcert.data.workspace import read_manifest
-
-    sizes = prepare_kitti(
-        Path(str(config["source"])), out, seed=config["seed"], workers=config["workers"]
-    )
-    note = count_note((read_manifest(out) or {}).get("counts", {}))
-    return (
-        f"{out} holds KITTI Road with dense depth maps: {sizes['train']} frames for training, "
-        f"{sizes['val']} for validation and {sizes['test']} that nothing may use before "
-        f"certification. manifest.json has the split and the checksums. {note}\nNext:\n"
-        f"  mmcert-train experiment=kitti_road_mmcert data.root={shlex.quote(str(out))}"
-    )
-
-
-def _avmnist(config: dict[str, Any], out: Path) -> str:
-    raise ConfigError(
-        f"avmnist needs no preparation: put MNIST's files and the folder recordings of the Free "
-        f"Spoken Digit Dataset into {out}, then check them with "
-        f"mmcert-prepare dataset=avmnist out={shlex.quote(str(out))} check=true"
-    )
 
 
 def main() -> None:
-    """Console entry."""
-    run_app("prepare", prepare)
+    """Entry point of the command."""
+    run_app("prepare", job)
+
+
+def job(config: dict[str, Any], run_dir: Path) -> None:
+    """Make or check the folder ``config["out"]`` and say what to do next."""
+    from mmcert.jobs.preparation import prepare
+
+    with contextlib.suppress(OSError):  # results go to out; Hydra's own folder stays empty
+        run_dir.rmdir()
+        run_dir.parent.rmdir()
+    print(prepare(config))
 
 
 if __name__ == "__main__":

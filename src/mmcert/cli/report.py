@@ -2,77 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mmcert.cli._app import run_app
-from mmcert.errors import ConfigError
-
-
-def report(config: dict[str, Any], run_dir: Path) -> Path:
-    """Write the report below ``run_dir`` and say in the terminal what it says.
-
-    Returns:
-        Path of ``index.html``.
-
-    Raises:
-        ConfigError: Where the runs cannot be compared, or a setting makes no sense.
-        RecordError: Where a folder is no run directory.
-    """
-    logger = config.get("logger") or {}
-    if not isinstance(logger, Mapping) or logger.get("name") not in ("none", "wandb"):
-        raise ConfigError(
-            "logger: mmcert-report knows logger=none and logger=wandb; its numbers are in the "
-            "metrics.json of each run."
-        )
-    runs = config["runs"]
-    folders = [runs] if isinstance(runs, str) else runs
-    if not isinstance(folders, list) or not all(isinstance(folder, str) for folder in folders):
-        raise ConfigError(
-            f"runs={runs}: give a list of run directories, e.g. runs=[a,b], or a pattern, runs=a/*."
-        )
-    for key in ("ray", "map_budget"):
-        if config.get(key) is not None and not isinstance(config[key], dict):
-            raise ConfigError(
-                f"{key}={config[key]}: give one whole number per modality, "
-                f"e.g. {{rgb: 1, depth: 2}}."
-            )
-
-    from rich.console import Console
-
-    from mmcert.reporting.publish import publish
-    from mmcert.reporting.report import build_report
-    from mmcert.reporting.terminal import comparison_table, print_report
-
-    made = build_report(
-        folders,
-        ray=config.get("ray"),
-        metric=config.get("metric"),
-        allow_differences=bool(config.get("allow_differences")),
-    )
-    console = Console()
-    with console.status("drawing"):
-        index = publish(
-            made, run_dir, sample=config.get("sample"), map_budget=config.get("map_budget")
-        )
-    if logger["name"] == "wandb":
-        from mmcert.reporting.tracking import log_report
-
-        if logger.get("mode") not in ("online", "offline"):
-            raise ConfigError(f"logger.mode={logger.get('mode')} must be online or offline.")
-        log_report(made, run_dir, project=str(logger.get("project")), mode=logger["mode"])
-    tables = [
-        comparison_table(made.runs, key, [made.metric], made.ray) for key in made.headline_keys
-    ]
-    print_report(console, tables, made.warnings, made.closing())
-    console.print(f"Report: {index}", soft_wrap=True, markup=False, highlight=False)
-    return index
 
 
 def main() -> None:
-    """Entry point of ``mmcert-report``."""
-    run_app("report", report)
+    """Entry point of the command."""
+    run_app("report", job)
+
+
+def job(config: dict[str, Any], run_dir: Path) -> Any:
+    """See :func:`mmcert.jobs.reporting.report`."""
+    from rich.console import Console
+
+    from mmcert.jobs.reporting import report
+
+    return report(config, run_dir, console=Console())
 
 
 if __name__ == "__main__":

@@ -16,8 +16,10 @@ def main() -> None:
 def job(config: dict[str, Any], run_dir: Path) -> float:
     """One training; the best validation score is what a search maximises."""
     from hydra.core.hydra_config import HydraConfig
+    from rich.console import Console
 
-    from mmcert.cli._training import MAY_DIFFER, stored_config, train
+    from mmcert.jobs.training.resume import MAY_DIFFER, stored_config
+    from mmcert.jobs.training.training import train
 
     hydra = HydraConfig.get()
     named = {override.split("=")[0].lstrip("+") for override in hydra.overrides.task}
@@ -28,7 +30,8 @@ def job(config: dict[str, Any], run_dir: Path) -> float:
             section, name = key.split(".")
             stored[section][name] = config[section][name]
         config = stored
-    return train(config, run_dir, multirun=hydra.mode is not None and hydra.mode.name == "MULTIRUN")
+    multirun = hydra.mode is not None and hydra.mode.name == "MULTIRUN"
+    return train(config, run_dir, console=Console(), multirun=multirun)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ from mmcert.named_code import named_class
 
 #: name -> where its class is; imported only when asked for.
 DATASETS = {
-    "kitti_road": "mmcert.data.kitti_road:KittiRoad",
-    "synthetic_roads": "mmcert.data.synthetic_roads:SyntheticRoads",
-    "avmnist": "mmcert.data.avmnist:AVMNIST",
+    "kitti_road": "mmcert.data.roads.kitti_road:KittiRoad",
+    "synthetic_roads": "mmcert.data.roads.synthetic_roads:SyntheticRoads",
+    "avmnist": "mmcert.data.digits.avmnist:AVMNIST",
 }
 _COMMON = ("split", "root", "seed", "max_samples", "stored_split")
 

@@ -1,0 +1,1 @@
+"""Written and spoken digits: AV-MNIST."""

@@ -1,0 +1,391 @@
+"""One certification run: its checks, its description on disk, its votes, its certificates."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from rich.console import Console
+
+from mmcert.certification.evaluate import evaluate
+from mmcert.certification.options import Option, parse_statistics
+from mmcert.certification.threat import budgets_from
+from mmcert.errors import ConfigError, RecordError
+from mmcert.jobs.certify_config import merged_config
+from mmcert.jobs.checkpoint import find_checkpoint, load_checkpoint
+from mmcert.jobs.workload import build, build_data
+from mmcert.records.atomic import atomic_write
+from mmcert.records.folders import VotesFolders
+from mmcert.records.run import RunDescription, fingerprint, package_versions, read_run, write_run
+from mmcert.records.votes import VotesMeta, sample_ids, votes_sha256, write_meta
+from mmcert.reporting.summary import print_summary
+from mmcert.theory.encodings import check_encoding
+from mmcert.theory.planning import warnings_for
+from mmcert.voting.ballot import Ballot, draws_of_all
+from mmcert.voting.exhaustive import check_limit, enumeration_hash
+from mmcert.voting.identity import differences, voting_facts
+from mmcert.voting.processes import started_outside
+from mmcert.voting.progress import VotingProgress
+from mmcert.voting.run import Turnout, vote
+from mmcert.voting.settings import SchemeSpec, StoppingRule, VotingSettings
+
+if TYPE_CHECKING:
+    from mmcert.data.base import MultiModalDataset
+
+
+def certify(
+    config: Mapping[str, Any], run_dir: str | Path, *, console: Console | None = None
+) -> dict[str, Any] | None:
+    """Vote over random sub-samples with a checkpoint, certify, evaluate.
+
+    Args:
+        config: Plain configuration, the keys of ``conf/certify.yaml``; null means "as in the
+            checkpoint".
+        run_dir: Where everything goes; what is there of the same run is kept.
+        console: Where a person reads; None: nowhere.
+
+    Returns:
+        The content of ``metrics.json``; None in all but the first of several processes that were
+        started outside.
+
+    Raises:
+        MmcertError: For whatever does not fit together, before anything is voted.
+    """
+    outside = started_outside()
+    first = outside is None or outside.global_rank() == 0
+    certification = Certification(dict(config), Path(run_dir), console or Console(quiet=True))
+    if first:
+        certification.describe()
+    certification.vote(show=first)
+    return certification.evaluate() if first else None
+
+
+class Certification:
+    """A checkpoint, the samples it votes on, and the run directory of the outcome.
+
+    The constructor makes every check that needs no work, and writes nothing.
+
+    Args:
+        given: Plain configuration of ``certify.yaml`` and the command line.
+        run_dir: Where everything goes.
+        console: Where a person reads.
+
+    Raises:
+        MmcertError: For whatever does not fit together.
+    """
+
+    def __init__(self, given: dict[str, Any], run_dir: Path, console: Console) -> None:
+        self._run_dir = run_dir
+        self._votes = run_dir / "votes"
+        self._console = console
+        stored, split, _, sha256 = load_checkpoint(given["checkpoint"])
+        self._config = config = merged_config(stored, given)
+        self._checkpoint = find_checkpoint(given["checkpoint"]).resolve()
+        self._sha256 = sha256
+        self._workload = {
+            "checkpoint": str(Path(given["checkpoint"]).resolve()),
+            "sha256": sha256,
+            "data": config["data"],
+            "data_seed": config["data_seed"],
+            "stored_split": split,
+            "allow_code": list(given.get("allow_code") or ()),
+        }
+        self._dataset = build_data(self._workload)
+        check_same_kind(stored, self._dataset, str(given["checkpoint"]))
+        self._spec = SchemeSpec.from_config(config["scheme"])
+        self._first = self._dataset[0]
+        self._scheme = self._spec.for_sample(self._first, self._dataset.inputs)
+        settings = VotingSettings.from_config(config["voting"])
+        self._enumeration: str | None = None
+        if settings.mode == "exhaustive":
+            self._draws = self._all_sub_samples(settings.limit)
+            total = self._draws[self._dataset.ids[0]]["test"]
+            settings = dataclasses.replace(settings, draws=total, selection_draws=0)
+        else:
+            self._draws = draws_of_all(self._dataset.ids, settings)
+        self._budgets, self._kinds = budgets_from(
+            config["threat"],
+            [m.name for m in self._scheme.modalities],
+            scheme=self._scheme,
+            draws=None if settings.mode == "exhaustive" else settings.draws,
+            alpha=config["alpha"],
+            say=self._say,
+        )
+        self._options: tuple[Option, ...] = ()
+        if settings.mode != "exhaustive":
+            self._options = parse_statistics(
+                config["statistics"], self._dataset.task, len(self._dataset.classes)
+            )
+        encodings = encoding_names(config["encoding"], list(self._dataset.inputs))
+        check_encoding(encodings, self._kinds, self._spec.ratio is not None)
+        _, model = build(self._workload)
+        self._settings = dataclasses.replace(settings, block=settings.block or model.default_block)
+        self._rule = self._stopping_rule() if settings.mode == "sequential" else None
+        self._facts = voting_facts(
+            checkpoint_sha256=sha256,
+            scheme=self._spec,
+            encoding=config["encoding"],
+            data={key: config["data"].get(key) for key in ("name", "options")},
+            ids=self._dataset.ids,
+            seed=config["seed"],
+            settings=self._settings,
+            device=device_kind(),
+            rule=self._rule,
+        )
+        self._fingerprint = fingerprint(self._facts)
+        self._earlier = self._same_run_or_none()
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, highlight=False, markup=False)
+
+    def _stopping_rule(self) -> StoppingRule:
+        """The target of sequential voting.
+
+        Raises:
+            ConfigError: For a budget of an unknown modality or that is no count.
+        """
+        settings, config = self._settings, self._config
+        assert settings.block is not None
+        names = [modality.name for modality in self._scheme.modalities]
+        budgets, _ = budgets_from({"budgets": [settings.budget]}, names)
+        statistics = dict(config["statistics"].get("closed_evalues") or {})
+        metric: Any = "certified_accuracy"
+        level: Any = 1.0  # one sample is certified or not
+        if self._dataset.task == "segmentation":
+            target = config["target"] or {}
+            metric, level = target.get("metric"), target.get("level")
+            statistics["family"] = "sample"
+            if metric is None or level is None:
+                raise ConfigError("voting=sequential needs target.metric and target.level.")
+        every = settings.look_every or settings.block
+        return StoppingRule(
+            budget=budgets[0],
+            kinds=self._kinds,
+            metric=metric,
+            level=float(level),
+            alpha=config["alpha"],
+            statistics=statistics,
+            every=-(-every // settings.block) * settings.block,
+        )
+
+    def _all_sub_samples(self, limit: int) -> dict[str, dict[str, int]]:
+        """How many sub-samples each sample has; sets the hash of their enumeration."""
+        schemes = {}
+        for index, sample_id in enumerate(self._dataset.ids):
+            sample = self._dataset[index]
+            schemes[sample_id] = self._spec.for_sample(sample, self._dataset.inputs)
+        draws = {name: {"test": check_limit(s, limit, name)} for name, s in schemes.items()}
+        self._enumeration = enumeration_hash(schemes.values())
+        return draws
+
+    def _same_run_or_none(self) -> RunDescription | None:
+        """What an interrupted or finished run of the same votes left in the run directory.
+
+        Raises:
+            RecordError: Where another run is there, naming what differs.
+        """
+        if not (self._run_dir / "run.json").exists():
+            if self._votes.exists():
+                raise RecordError(
+                    f"{self._run_dir} holds votes without a run.json, so nobody knows of what; "
+                    f"choose another run_dir."
+                )
+            return None
+        earlier = read_run(self._run_dir)
+        if earlier.fingerprint == self._fingerprint:
+            self._check_untouched(earlier)
+            return earlier
+        found = differences(earlier.fingerprint_of, self._facts)
+        listed = "; ".join(
+            f"{key}: {one!r} there, {two!r} now" for key, (one, two) in found.items()
+        )
+        advice = "choose another run_dir, or repeat the settings of that run"
+        if set(found) == {"draws"}:
+            advice = (
+                "draws added to votes that were looked at would need sequential statistics; choose "
+                "another run_dir for other draws"
+            )
+        raise RecordError(f"{self._run_dir} holds another run ({listed}); {advice}.")
+
+    def _check_untouched(self, earlier: RunDescription) -> None:
+        """Refuse votes that were changed after the run recorded them: it must not sign them anew.
+
+        Raises:
+            RecordError: Naming the file.
+        """
+        for sample_id in sample_ids(self._votes) if self._votes.exists() else ():
+            stored = earlier.votes_sha256.get(sample_id)
+            if stored is not None and votes_sha256(self._votes, sample_id) != stored:
+                raise RecordError(
+                    f"{self._votes}/{sample_id}.npz: not the file that the run wrote (its SHA-256 "
+                    f"differs from run.json); remove it to have it voted again."
+                )
+
+    def describe(self) -> None:
+        """Write ``config.yaml``, ``run.json`` and ``votes/meta.json``, and say what is special."""
+        data, split = self._config["data"], self._dataset.split
+        if split != "all" and self._workload["stored_split"] and not self._dataset.split_is_stored:
+            self._say(
+                f"The samples in {data['root']} are not those of the checkpoint's split: the split "
+                f"'{split}' was computed anew."
+            )
+        for warning in self._out_of_reach():
+            self._console.print(f"Warning: {warning}", style="yellow", highlight=False)
+        self._run_dir.mkdir(parents=True, exist_ok=True)
+        with atomic_write(self._run_dir / "config.yaml") as file:
+            file.write(yaml.safe_dump(self._config, sort_keys=False).encode())
+        if self._earlier is None:
+            self._write_run(None)
+        write_meta(self._votes, self._meta())
+
+    def _out_of_reach(self) -> list[str]:
+        """What the grid asks and unanimous votes could not certify."""
+        if self._settings.mode != "fixed":
+            return []
+        target = self._first.get("target")
+        elements = len(self._dataset.ids) if target is None or target.ndim == 0 else target.numel()
+        return warnings_for(
+            self._scheme,
+            self._budgets,
+            self._kinds,
+            N=self._settings.draws,
+            alpha=self._config["alpha"],
+            P=elements,
+            statistics={
+                option.name: {
+                    "method": option.method,
+                    "levels": option.levels,
+                    "weights": option.weights,
+                    "over_budgets": option.over_budgets,
+                }
+                for option in self._options
+            },
+        )
+
+    def _meta(self) -> VotesMeta:
+        dataset = self._dataset
+        return VotesMeta(
+            task=dataset.task,
+            scheme=self._spec.name,
+            modalities=self._scheme.modalities,
+            draws=self._settings.draws,
+            classes=len(dataset.classes),
+            class_names=tuple(dataset.classes),
+            voting=self._settings.mode,
+            enumeration=self._enumeration,
+            fingerprint=self._fingerprint,
+        )
+
+    def _write_run(self, turnout: Turnout | None) -> None:
+        earlier = self._earlier
+        timings = dict(earlier.timings) if earlier else {}
+        rate = earlier.draws_per_second if earlier else None
+        extra = dict(earlier.extra) if earlier else {}
+        if turnout is not None and turnout.draws:
+            timings["voting"] = timings.get("voting", 0.0) + turnout.seconds
+            rate = turnout.draws / turnout.seconds
+            extra = {"processes": turnout.processes, "device": turnout.device}
+        finished = sample_ids(self._votes) if self._votes.exists() else ()
+        run = RunDescription(
+            command="certify",
+            task=self._dataset.task,
+            scheme=self._spec.name,
+            elements={m.name: m.element for m in self._scheme.modalities},
+            precision=self._settings.precision,
+            seeds={"voting": self._config["seed"], "data": self._config["data_seed"]},
+            fingerprint=self._fingerprint,
+            fingerprint_of=self._facts,
+            checkpoint_sha256=self._sha256,
+            checkpoint=str(self._checkpoint),
+            stopping=self._settings.mode,
+            votes_sha256={i: votes_sha256(self._votes, i) for i in finished} if turnout else {},
+            versions=package_versions(),
+            timings=timings,
+            draws_per_second=rate,
+            extra=extra,
+        )
+        write_run(self._run_dir, run)
+
+    def vote(self, *, show: bool) -> None:
+        """Vote what is not on disk yet.
+
+        Args:
+            show: Whether this process shows the progress.
+        """
+        ballot = Ballot(
+            build,
+            self._workload,
+            tuple(self._dataset.ids),
+            self._spec,
+            self._settings,
+            self._draws,
+            self._config["seed"],
+            self._votes,
+            self._fingerprint,
+            self._rule,
+        )
+        if not show:
+            vote(ballot, lambda event: None)
+            return
+        with VotingProgress(self._console) as progress:
+            turnout = vote(ballot, progress)
+        self._write_run(turnout)
+
+    def evaluate(self) -> dict[str, Any]:
+        """Certificates, metrics and maps of the votes; printed, and the content of metrics.json."""
+        votes = VotesFolders([self._votes])
+        if self._settings.mode == "sequential":
+            used, most = sum(s.draws for s in votes), self._settings.draws * len(votes)
+            self._say(
+                f"The votes stopped after {used} of at most {most} draws: "
+                f"{100 * (most - used) // most} % saved."
+            )
+        metrics = evaluate(
+            votes,
+            votes.meta,
+            budgets=self._budgets,
+            kinds=self._kinds,
+            statistics=self._config["statistics"],
+            alpha=self._config["alpha"],
+            claims=self._config["claims"],
+            out=self._run_dir,
+            maps=self._config["maps"],
+            target=self._config["target"],
+        )
+        print_summary(self._console, self._run_dir)
+        return metrics
+
+
+def check_same_kind(stored: Mapping[str, Any], dataset: MultiModalDataset, where: str) -> None:
+    """Refuse a data set that the checkpoint was not trained for.
+
+    Raises:
+        RecordError: For another task, other classes or other modalities.
+    """
+    for what, ours, theirs in (
+        ("the task", stored["task"]["name"], dataset.task),
+        ("the classes", list(stored["classes"]), list(dataset.classes)),
+        ("the modalities", sorted(stored["inputs"]), sorted(dataset.inputs)),
+    ):
+        if ours != theirs:
+            raise RecordError(
+                f"{where}: {what} of the checkpoint {'are' if what[-1] == 's' else 'is'} {ours}, "
+                f"of the data set '{dataset.name}' {theirs}; choose the data it was trained for."
+            )
+
+
+def encoding_names(encoding: Mapping[str, Any], modalities: list[str]) -> dict[str, str]:
+    """The name of each modality's encoding; one section may serve them all."""
+    if "name" in encoding:
+        return dict.fromkeys(modalities, encoding["name"])
+    return {name: encoding[name]["name"] for name in modalities}
+
+
+def device_kind() -> str:
+    """``cuda`` or ``cpu``."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

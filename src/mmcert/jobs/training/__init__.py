@@ -1,0 +1,1 @@
+"""Training of base models: plan, loaders, Trainer, checkpoints, resuming."""

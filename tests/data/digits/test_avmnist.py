@@ -1,0 +1,144 @@
+import gzip
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from mmcert.data.digits.avmnist import AVMNIST, recording_pools
+from mmcert.data.digits.avmnist_files import find_recordings, read_idx, read_images, read_wav
+from mmcert.errors import DataError
+
+
+def copy_of(root, tmp_path):
+    return shutil.copytree(root, tmp_path / "copy")
+
+
+def test_an_item_is_784_pixels_and_50_chunks_of_the_same_digit(avmnist_root):
+    item = AVMNIST("test", root=avmnist_root)[3]
+    assert item["inputs"]["image"].shape == (1, 28, 28)
+    assert item["inputs"]["audio"].shape == (50, 160)
+    assert item["inputs"]["audio"].dtype == torch.float32
+    assert item["target"].dtype == torch.int64
+    assert item["meta"]["recording"].startswith(f"{int(item['target'])}_")
+    assert AVMNIST.inputs["image"].count((1, 28, 28)) == 784
+    assert AVMNIST.inputs["audio"].count((50, 160)) == 50
+
+
+def test_test_images_are_the_last_1000_and_the_test_speaker_is_the_last(avmnist_root):
+    data = AVMNIST("test", root=avmnist_root)
+    assert data.ids == tuple(f"image_{index:05d}" for index in range(700, 1700))
+    assert {data[i]["meta"]["recording"].split("_")[1] for i in range(100)} == {"zoe"}
+
+
+def test_no_recording_and_no_image_is_in_two_splits(avmnist_root):
+    heard = {}
+    for split, images in (("train", 200), ("val", 500), ("test", 1000)):
+        data = AVMNIST(split, root=avmnist_root)
+        assert len(data) == images
+        heard[split] = {data[i]["meta"]["recording"] for i in range(len(data))}
+    assert not heard["train"] & heard["val"]
+    assert not heard["test"] & (heard["train"] | heard["val"])
+    assert all(name.split("_")[1] != "zoe" for name in heard["train"] | heard["val"])
+
+
+def test_a_pair_depends_on_seed_and_image_only(avmnist_root):
+    whole = AVMNIST("test", root=avmnist_root, seed=1)
+    part = AVMNIST("test", root=avmnist_root, seed=1, max_samples=5)
+    everything = AVMNIST("all", root=avmnist_root, seed=1)
+    for name in part.ids:
+        recording = part.load(name)["meta"]["recording"]
+        assert recording == whole.load(name)["meta"]["recording"]
+        assert recording == everything.load(name)["meta"]["recording"]
+    other = AVMNIST("test", root=avmnist_root, seed=2)
+    assert any(
+        other.load(name)["meta"]["recording"] != whole.load(name)["meta"]["recording"]
+        for name in whole.ids[:50]
+    )
+
+
+def test_a_clip_is_cut_to_a_second_or_padded_and_keeps_its_scale(wav_writer, tmp_path):
+    samples = np.arange(1, 9001) % 3000
+    wav_writer(tmp_path / "long.wav", samples)
+    wav_writer(tmp_path / "short.wav", samples[:100])
+    assert (read_wav(tmp_path / "long.wav") == samples[:8000]).all()
+    short = read_wav(tmp_path / "short.wav")
+    assert (short[:100] == samples[:100]).all()
+    assert not short[100:].any()
+
+
+def test_files_with_the_names_of_mnist_are_joined_train_first(idx_writer, tmp_path):
+    for stem, count, digit in (("train", 3, 1), ("t10k", 2, 2)):
+        images = np.full((count, 28, 28), digit, np.uint8)
+        idx_writer(tmp_path / f"{stem}-images-idx3-ubyte.gz", images)
+        idx_writer(tmp_path / f"{stem}-labels-idx1-ubyte.gz", np.full(count, digit, np.uint8))
+    images, labels = read_images(tmp_path)
+    assert labels.tolist() == [1, 1, 1, 2, 2]
+    assert images[:, 0, 0].tolist() == [1, 1, 1, 2, 2]
+
+
+def test_the_real_files_read(shared_data):
+    data = AVMNIST("test", root=shared_data / "avmnist", max_samples=20)
+    assert {name: len(ids) for name, ids in data.splits.items()} == {
+        "train": 6500,
+        "val": 500,
+        "test": 1000,
+    }
+    assert data[0]["inputs"]["audio"].abs().max() > 0.01
+
+
+def test_a_truncated_image_file_is_named(avmnist_root, tmp_path):
+    root = copy_of(avmnist_root, tmp_path)
+    path = root / "images-idx3-ubyte.gz"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"images-idx3-ubyte\.gz: cannot be read"):
+        AVMNIST("test", root=root)
+    path.write_bytes(gzip.compress(gzip.decompress(whole)[:-5]))
+    with pytest.raises(DataError, match="its header promises"):
+        AVMNIST("test", root=root)
+    path.write_bytes(b"hello world")
+    with pytest.raises(DataError, match="magic number"):
+        read_idx(path)
+
+
+def test_labels_must_fit_the_images(avmnist_root, idx_writer, tmp_path):
+    root = copy_of(avmnist_root, tmp_path)
+    idx_writer(root / "labels-idx1-ubyte.gz", np.zeros(9, np.uint8))
+    with pytest.raises(DataError, match=r"labels-idx1-ubyte\.gz.*1700 images"):
+        AVMNIST("test", root=root)
+    (root / "labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(DataError, match=r"labels-idx1-ubyte\.gz: missing"):
+        AVMNIST("test", root=root)
+
+
+def test_recordings_of_another_kind_are_named(avmnist_root, wav_writer, tmp_path):
+    root = copy_of(avmnist_root, tmp_path)
+    wav_writer(root / "recordings" / "0_zoe_0.wav", np.ones(50), rate=16000)
+    with pytest.raises(DataError, match=r"0_zoe_0\.wav: 16000 Hz"):
+        AVMNIST("test", root=root)
+    (root / "recordings" / "0_zoe_0.wav").write_bytes(b"RIFF")
+    with pytest.raises(DataError, match=r"0_zoe_0\.wav: cannot be read"):
+        AVMNIST("test", root=root)
+    (root / "recordings" / "zero.wav").write_bytes(b"")
+    with pytest.raises(DataError, match=r"zero\.wav: a recording must be named"):
+        find_recordings(root)
+
+
+def test_one_speaker_cannot_be_split(avmnist_root):
+    zoe = [one for one in find_recordings(avmnist_root) if one.speaker == "zoe"]
+    with pytest.raises(DataError, match="only the speaker zoe"):
+        recording_pools(zoe, 0)
+
+
+def test_a_digit_that_nobody_held_out_says_is_an_error(avmnist_root):
+    some = [one for one in find_recordings(avmnist_root) if (one.speaker, one.digit) != ("zoe", 4)]
+    with pytest.raises(DataError, match="digit 4 for the split 'test'"):
+        recording_pools(some, 0)
+
+
+def test_missing_files_say_what_to_put_where(tmp_path):
+    with pytest.raises(DataError, match="Free Spoken Digit Dataset"):
+        AVMNIST("test", root=tmp_path / "none")
+    with pytest.raises(DataError, match=r"images-idx3-ubyte\.gz"):
+        AVMNIST("test", root=tmp_path)
