@@ -104,9 +104,50 @@ def test_metrics_are_those_of_a_pixel_by_pixel_reference(random_votes, name):
         assert_mean(point, results)
 
 
+def naive_worst_case(elements, table, alpha):
+    """Every metric at its smallest over all numbers of nulls per class that sums allow."""
+    e = [sorted(Fraction(float(table[x])) for y, x in elements if y == c) for c in (0, 1)]
+    sums = [
+        [sum((Fraction(alpha) * v - 1 for v in own[:j]), Fraction(0)) for j in range(len(own) + 1)]
+        for own in e
+    ]
+    labels = [y for y, _ in elements]
+    worst = naive_metrics(labels, labels)
+    for a, one in enumerate(sums[0]):
+        for b, other in enumerate(sums[1]):
+            if (a, b) == (0, 0) or one + other >= 0:
+                continue
+            found = naive_metrics([0] * (len(e[0]) - a) + [1] * (len(e[1]) - b), labels)
+            worst = {
+                key: None if value is None else min(value, worst[key])
+                for key, value in found.items()
+            }
+    return worst
+
+
+def test_closed_evalues_take_the_worst_null_sets_of_one_family(random_votes):
+    votes = random_votes("segmentation")
+    document = evaluate(
+        votes,
+        votes.meta,
+        budgets=BUDGETS,
+        statistics={"closed_evalues": {}},
+        alpha=ALPHA,
+        claims=["robust"],
+    )
+    for index, budget in enumerate(BUDGETS):
+        t = float((1 + votes[0].scheme.margin(Attack(budget))) / 2)
+        table = evalue_table(60, t, ALPHA)
+        each = [pixels(sample) for sample in votes]
+        everything = [one for sample in each for one in sample]
+        for guarantee, families in (("per_sample", each), ("dataset", [everything])):
+            point = entry(document, "closed_evalues", guarantee=guarantee)["grid"][index]
+            assert_mean(point, [naive_worst_case(family, table, ALPHA) for family in families])
+
+
 def test_closed_evalues_count_families_of_their_own(random_votes):
     votes = random_votes("segmentation")
-    options = {"closed_evalues": {}}
+    options = {"closed_evalues": {"families": "per_class"}}
     document = evaluate(
         votes, votes.meta, budgets=BUDGETS, statistics=options, alpha=ALPHA, claims=["robust"]
     )

@@ -6,7 +6,16 @@ import math
 import numpy as np
 import pytest
 
-from mmcert.certification import averages, counting, evaluate, formulas, grid, levels, segmentation
+from mmcert.certification import (
+    averages,
+    counting,
+    evaluate,
+    formulas,
+    grid,
+    levels,
+    one_family,
+    segmentation,
+)
 from mmcert.certification.verifier.verify import verify
 
 
@@ -37,7 +46,19 @@ def test_holm_that_counts_passes_after_the_first_failure(make_run, make_votes, m
 
 def test_one_element_too_many(make_run, images, monkeypatch):
     exact = counting.closed_counts
-    monkeypatch.setattr(counting, "closed_counts", lambda *given: exact(*given) + 1)
+    for home in (counting, one_family):
+        monkeypatch.setattr(home, "closed_counts", lambda *given: exact(*given) + 1)
+    for families in ("one", "per_class"):
+        assert_caught(make_run, images, statistics={"closed_evalues": {"families": families}})
+
+
+def test_a_metric_at_one_null_too_few(make_run, images, monkeypatch):
+    exact = one_family.worst_figures
+
+    def one_less(*given):
+        return [(np.maximum(J_pos - 1, 0), J_neg) for J_pos, J_neg in exact(*given)]
+
+    monkeypatch.setattr(one_family, "worst_figures", one_less)
     assert_caught(make_run, images, statistics={"closed_evalues": {}})
 
 

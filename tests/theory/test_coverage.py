@@ -18,6 +18,7 @@ from mmcert.theory.evalues import (
     harmonic_alpha,
 )
 from mmcert.theory.multiplicity import bonferroni, holm
+from mmcert.theory.one_family import worst_nulls
 from mmcert.theory.published import published_margin, published_pvalue
 from mmcert.theory.selection import selected_label, top_label_lower_bound, top_label_pvalue
 
@@ -102,6 +103,41 @@ def closed_evalues_of_a_data_set(alpha, dependence, runs, rng):
     return int((closed_counts(e, np.ones(e.shape, dtype=int), alpha) > 0).sum())
 
 
+def one_family_for_every_metric(alpha, dependence, runs, rng):
+    """False where the true nulls of two classes are beyond every pair: then some metric is."""
+    worst = 0
+    table = evalue_table(N, T, alpha)
+    positive = np.arange(P) % 3 == 0
+    for votes, robust in families(dependence, runs, rng):
+        e = table[votes]
+        null = int((~robust & positive).sum()), int((~robust & ~positive).sum())
+        suspicious = alpha * e[:, ~robust].sum(axis=1) >= (~robust).sum()
+
+        def claims_too_much(row, positive=positive, null=null):
+            J_pos, J_neg = worst_nulls(row, positive, ~positive, alpha)
+            return not ((J_pos >= null[0]) & (J_neg >= null[1])).any()
+
+        rows = np.concatenate([e[suspicious], e[~suspicious][:50]])
+        worst = max(worst, int(sum(map(claims_too_much, rows))))
+    return worst
+
+
+def one_family_jointly_over_budgets(alpha, dependence, runs, rng):
+    p = np.linspace(0.55, 0.9, P)
+    votes = votes_of(p, dependence, runs, rng)
+    level = harmonic_alpha(alpha, P)
+    positive = np.arange(P) % 3 == 0
+    false = np.zeros(runs, dtype=bool)
+    for t in p:
+        e = evalue_table(N, t, level)[votes]
+        null = p <= t
+        for run in np.flatnonzero(level * e[:, null].sum(axis=1) >= null.sum()):
+            J_pos, J_neg = worst_nulls(e[run], positive, ~positive, level)
+            inside, outside = (null & positive).sum(), (null & ~positive).sum()
+            false[run] |= not ((J_pos >= inside) & (J_neg >= outside)).any()
+    return int(false.sum())
+
+
 def closed_evalues_jointly_over_budgets(alpha, dependence, runs, rng):
     p = np.linspace(0.55, 0.9, P)
     votes = votes_of(p, dependence, runs, rng)
@@ -184,6 +220,8 @@ OPTIONS = {
     "closed_evalues_subsets": closed_evalues_of_every_subset,
     "closed_evalues_data_set": closed_evalues_of_a_data_set,
     "closed_evalues_joint": closed_evalues_jointly_over_budgets,
+    "one_family": one_family_for_every_metric,
+    "one_family_joint": one_family_jointly_over_budgets,
     "stable_pvalue": top_label_of(lambda X, t, alpha: top_label_pvalue(X, N, t) <= alpha),
     "stable_bound": top_label_of(lambda X, t, alpha: top_label_lower_bound(X, N, alpha) >= t),
     "stable_holm": stable_family,
@@ -193,7 +231,9 @@ OPTIONS = {
 FAMILIES = {
     name
     for name in OPTIONS
-    if name.startswith(("bonferroni", "holm", "published_holm", "closed", "stable_holm"))
+    if name.startswith(
+        ("bonferroni", "holm", "published_holm", "closed", "one_family", "stable_holm")
+    )
 }
 CASES = [
     (name, dependence)

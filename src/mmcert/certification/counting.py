@@ -182,15 +182,16 @@ def _closed(
     """For each family (a class, or None for all): at least so many certified, ``(G,)``."""
     if option.over_budgets != "joint":
         return _closed_at(option, batch, alpha, members) if members else []
-    chained = _chained(batch)
+    rising = chained(batch)
     counts = []
     for member in members:  # each family has its own size, hence its own level
         rows = [one.counted.sum() if member is None else one.counted[member].sum() for one in batch]
-        counts += _closed_at(option, chained, harmonic_alpha(alpha, int(sum(rows))), [member])
+        counts += _closed_at(option, rising, harmonic_alpha(alpha, int(sum(rows))), [member])
     return counts
 
 
-def _chained(batch: Sequence[View]) -> list[View]:
+def chained(batch: Sequence[View]) -> list[View]:
+    """The samples with thresholds that rise along one order of budgets, as joint claims need."""
     t = chain_thresholds(np.stack([one.thresholds.t for one in batch]))
     m = chain_thresholds(np.stack([one.thresholds.m for one in batch]))
     return [
@@ -204,7 +205,7 @@ def _closed_at(
 ) -> list[IntArray]:
     evalues, groups = [], []
     P = _elements(batch)
-    for one in _merged(batch):
+    for one in merged(batch):
         rows = np.stack(
             [
                 one.counted.sum(axis=0) if member is None else one.counted[member]
@@ -221,7 +222,7 @@ def _closed_at(
     return [closed_counts(values, counts[i], alpha) for i in range(len(members))]
 
 
-def _merged(batch: Sequence[View]) -> list[View]:
+def merged(batch: Sequence[View]) -> list[View]:
     """Samples with equal thresholds and draws as one, so that a family has few groups."""
     groups: dict[tuple[int, bytes, bool], list[View]] = {}
     for one in batch:

@@ -14,6 +14,8 @@ from mmcert.theory.evalues import LEVELS, WEIGHTS
 OPTIONS = ("binomial", "margin", "bonferroni", "holm", "closed_evalues", "published")
 FAMILIES = ("sample", "dataset")
 CLAIMS = ("robust", "stable", "deployed")
+#: ``closed_evalues``: every metric from one family, or one family per class.
+METRIC_FAMILIES = ("one", "per_class")
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Option:
         levels: e-value levels as fractions of alpha (``closed_evalues``).
         weights: Their weights.
         over_budgets: ``each`` or ``joint`` (``closed_evalues``; joint costs a factor ``H_P``).
+        one_family: Whether all metrics come jointly from one family at alpha (``closed_evalues``);
+            else accuracy from one and the others from one per class at ``alpha / C``.
         sequential: Whether the votes decided their own number (``closed_evalues`` by martingales).
     """
 
@@ -45,6 +49,7 @@ class Option:
     levels: tuple[float, ...] = LEVELS
     weights: tuple[float, ...] = WEIGHTS
     over_budgets: str = "each"
+    one_family: bool = True
     sequential: bool = False
 
     @property
@@ -76,7 +81,9 @@ SETTINGS: Mapping[str, frozenset[str]] = {
     "published": frozenset(),
     "bonferroni": frozenset({"family", "test"}),
     "holm": frozenset({"family", "test"}),
-    "closed_evalues": frozenset({"family", "test", "levels", "weights", "over_budgets"}),
+    "closed_evalues": frozenset(
+        {"family", "families", "test", "levels", "weights", "over_budgets"}
+    ),
 }
 
 
@@ -110,12 +117,17 @@ def _parse(name: str, settings: dict[str, Any], task: str, classes: int) -> Opti
         raise ConfigError(f"statistics.{name} has no setting {unknown[0]!r}; it knows {known}.")
     settings = {key: value for key, value in settings.items() if value is not None}
     families = _families(name, settings.pop("family", None), task)
+    metric_families = settings.pop("families", "one")
+    if metric_families not in METRIC_FAMILIES:
+        raise ConfigError(
+            f"statistics.{name}.families must be one or per_class, not {metric_families!r}."
+        )
     test = _test(name, str(settings.pop("test", "auto")), task, classes)
     given: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list | tuple) else value
         for key, value in settings.items()
     }
-    option = Option(name, task, families, test, **given)
+    option = Option(name, task, families, test, one_family=metric_families == "one", **given)
     _check(option)
     return option
 

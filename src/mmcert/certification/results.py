@@ -84,6 +84,8 @@ def settings(option: Option) -> dict[str, Any]:
         found |= {"levels": list(option.levels), "weights": list(option.weights)}
     elif option.sequential:
         found |= {"bets": list(BETS)} if option.test == "margin" else {"terms": GEOMETRIC_TERMS}
+    if option.name == "closed_evalues" and option.task == "segmentation":
+        found["families"] = "one" if option.one_family else "per_class"
     return found
 
 
@@ -132,7 +134,7 @@ def _segmentation_reading(counted: segmentation.Counted, alpha: float, unit: str
             counted.guarantee,
             alpha,
             unit,
-            split=closed and counted.claim != "stable",
+            metrics=closed and counted.claim != "stable",
         ),
         "average": "pooled over samples" if counted.pooled else "mean over samples",
         "samples": len(counted.ids),

@@ -5,8 +5,8 @@ Letters: ``S`` samples, ``C`` classes, ``G`` budgets.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -20,12 +20,11 @@ from mmcert.certification.formulas import (
     CLASS_METRICS,
     NEED_POSITIVES,
     class_terms,
-    rates,
     reported_classes,
-    shown,
 )
 from mmcert.certification.grid import Grid
 from mmcert.certification.histograms import SampleHistogram
+from mmcert.certification.one_family import worst_metric_counts
 from mmcert.certification.options import Option
 
 IntArray = NDArray[np.int64]
@@ -41,9 +40,11 @@ class Counted:
         family: ``sample`` or ``dataset``.
         ids: The samples that were counted.
         total: Certified elements of all classes, ``(S, G)``; ``S`` is 1 where ``pooled``.
-        by_class: Certified elements per class, ``(S, C, G)``.
+        by_class: Certified elements per class, ``(S, C, G)``; zeros where ``worst`` says more.
         sizes: Elements per class, ``(S, C)``.
         pooled: Whether the samples are one pool.
+        worst: Metric -> certified elements of each class and of the others, ``(S, C, G)`` each, in
+            the worst case of that metric; empty where ``by_class`` serves all metrics.
     """
 
     option: Option
@@ -54,6 +55,7 @@ class Counted:
     by_class: IntArray
     sizes: IntArray
     pooled: bool
+    worst: Mapping[str, tuple[IntArray, IntArray]] = field(default_factory=dict)
 
     @property
     def guarantee(self) -> str:
@@ -89,7 +91,13 @@ def count(
         ]
     )  # fmt: skip
     pooled = family == "dataset"
-    if closed:
+    worst: Mapping[str, tuple[IntArray, IntArray]] = {}
+    if closed and option.one_family:
+        about = sizes.sum(axis=0, keepdims=True) if pooled else sizes
+        jointly = worst_metric_counts(option, views, about, alpha, family)
+        total, worst = jointly.total, jointly.of_metric
+        by_class = np.zeros((len(total), sizes.shape[1], total.shape[1]), np.int64)
+    elif closed:
         numbers = closed_metric_counts(option, views, alpha, family)
         total, by_class = numbers.total, numbers.by_class
     else:
@@ -99,17 +107,20 @@ def count(
     if pooled:
         sizes = sizes.sum(axis=0, keepdims=True)
     ids = tuple(sample.id for sample in known)
-    return Counted(option, claim, family, ids, total, by_class, sizes, pooled)
+    return Counted(option, claim, family, ids, total, by_class, sizes, pooled, worst)
 
 
 def metric_ratios(counted: Counted, metric: str, label: int) -> Ratios:
     """Numerators and denominators of one metric of one class, for every sample and budget."""
     sizes = counted.sizes  # (S, C)
     everything = sizes.sum(axis=1)  # (S,)
-    tp = counted.by_class[:, label]  # (S, G)
+    if counted.worst:
+        tp, tn = (side[:, label] for side in counted.worst[metric])  # (S, G)
+    else:
+        tp = counted.by_class[:, label]
+        tn = counted.by_class.sum(axis=1) - tp
     fn = sizes[:, label, None] - tp
-    others = [c for c in range(sizes.shape[1]) if c != label]
-    fp = (sizes[:, others, None] - counted.by_class[:, others]).sum(axis=1)
+    fp = (everything - sizes[:, label])[:, None] - tn
     defined = everything > 0
     if metric in NEED_POSITIVES:
         defined = sizes[:, label] > 0
@@ -144,7 +155,9 @@ def _distinct(counted: Counted) -> tuple[list[int], list[int]]:
 
     Beyond the largest certifiable budget all counts are 0; schemes that pool repeat themselves.
     """
-    columns = np.concatenate([counted.by_class.reshape(-1, counted.total.shape[1]), counted.total])
+    G = counted.total.shape[1]
+    parts = [counted.by_class, *(side for pair in counted.worst.values() for side in pair)]
+    columns = np.concatenate([*(part.reshape(-1, G) for part in parts), counted.total])
     place: dict[bytes, int] = {}
     first: list[int] = []
     spread: list[int] = []
@@ -161,7 +174,13 @@ def _figures(counted: Counted, zero: int, budgets: list[int]) -> list[dict[str, 
     """The figures at some budgets."""
     at_zero = counted.total[:, [zero]]
     counted = replace(
-        counted, total=counted.total[:, budgets], by_class=counted.by_class[:, :, budgets]
+        counted,
+        total=counted.total[:, budgets],
+        by_class=counted.by_class[:, :, budgets],
+        worst={
+            metric: (own[:, :, budgets], others[:, :, budgets])
+            for metric, (own, others) in counted.worst.items()
+        },
     )
     if counted.claim == "stable":
         everything = counted.sizes.sum(axis=1)[:, None]
@@ -170,14 +189,12 @@ def _figures(counted: Counted, zero: int, budgets: list[int]) -> list[dict[str, 
             abstained = mean_ratios(_share(counted, everything - at_zero))[0]
         stable = mean_ratios(_share(counted, counted.total))
         return [{"stable_rate": value, "abstain_rate": abstained} for value in stable]
-    if counted.pooled:
-        return _pooled_figures(counted)
     columns: dict[str, list[float | None]] = {ACCURACY: mean_ratios(_share(counted, counted.total))}
     classes = counted.sizes.shape[1]
     per_class: dict[str, list[list[float | None]]] = {}
     for metric in CLASS_METRICS:
-        ratios = [metric_ratios(counted, metric, c) for c in range(classes)]
-        columns[metric] = mean_over_classes([ratios[c] for c in reported_classes(classes)])
+        ratios = [metric_ratios(counted, metric, c) for c in reported_classes(classes)]
+        columns[metric] = mean_over_classes(ratios)
         if classes > 2:
             per_class[metric] = [mean_ratios(one) for one in ratios]
     figures: list[dict[str, Any]] = []
@@ -186,24 +203,6 @@ def _figures(counted: Counted, zero: int, budgets: list[int]) -> list[dict[str, 
         if classes > 2:
             one["per_class"] = {
                 metric: [values[i] for values in lists] for metric, lists in per_class.items()
-            }
-        figures.append(one)
-    return figures
-
-
-def _pooled_figures(counted: Counted) -> list[dict[str, Any]]:
-    sizes = [int(size) for size in counted.sizes[0]]
-    everything = sum(sizes)
-    figures = []
-    for i, total in enumerate(counted.total[0].tolist()):
-        result = rates(counted.by_class[0, :, i].tolist(), sizes)
-        one: dict[str, Any] = {metric: shown(value) for metric, value in result.mean.items()}
-        # Closed testing: accuracy from one family of all elements, the rest from one per class.
-        one[ACCURACY] = shown(Fraction(total, everything)) if everything else None
-        if len(sizes) > 2:
-            one["per_class"] = {
-                metric: [shown(value) for value in values]
-                for metric, values in result.per_class.items()
             }
         figures.append(one)
     return figures

@@ -18,7 +18,7 @@ def promise(
     alpha: float,
     unit: str,
     *,
-    split: bool = False,
+    metrics: bool = False,
 ) -> str:
     """The promise of one result.
 
@@ -28,7 +28,7 @@ def promise(
         guarantee: ``per_element``, ``per_sample`` or ``dataset``.
         alpha: Failure probability.
         unit: What is counted, e.g. ``pixels``.
-        split: Whether the metrics by class come from families of their own at ``alpha / C``.
+        metrics: Whether the result has recall, precision, F-score and IoU too.
     """
     budgets = "at every budget of the grid at once" if option.joint else "at each budget by itself"
     if option.name == "exhaustive":
@@ -45,7 +45,12 @@ def promise(
             f"At least this share of the {unit} {where} is such that {what}: {chance}. "
             f"A number, not a set: nothing is said about which {unit}."
         )
-        if split:
+        if metrics and option.one_family:
+            text += (
+                " Accuracy, recall, precision, F-score and IoU hold jointly: each is its smallest "
+                "value over all sets of failures that one family at alpha leaves possible."
+            )
+        elif metrics:
             text += (
                 " Accuracy comes from one family at alpha; recall, precision, F-score and IoU from "
                 "one family per class at alpha/C: each holds, not all jointly."

@@ -9,11 +9,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from mmcert.certification.verifier.derive import Case, Derived
+from mmcert.certification.verifier.derive import Case, Derived, ratio_of
 from mmcert.certification.verifier.figures import (
     ACCURACY,
     Ratio,
-    class_ratio,
     mean,
     reported,
     share,
@@ -207,7 +206,7 @@ def _certified(
             value = share(total, sum(sizes))
         else:
             labels = reported(case.meta.classes)
-            value = mean([class_ratio(metric, label, got, sizes) for label in labels])
+            value = mean([ratio_of(metric, label, got, sizes) for label in labels])
         best.append(
             value is not None and value[0] * level.denominator >= level.numerator * value[1]
         )

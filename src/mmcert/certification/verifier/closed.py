@@ -37,41 +37,65 @@ Groups = list[tuple[Decimal, int]]
 def at_least(rule: Rule, views: Sequence[View], alpha: Fraction, label: int | None) -> list[int]:
     """Certified elements of one family, at least, per budget.
 
-    Elements whose label is not settled have an e-value of 0.
-
     Args:
         rule: ``closed_evalues``.
         views: The samples whose elements make the family.
         alpha: Level of the family.
         label: The class whose elements make it; None for those of all classes.
     """
-    members = [_members(one, label) for one in views]
-    size = sum(sum(own.values()) for own in members)
+    families, level = _families(rule, views, alpha, [[_members(one, label) for one in views]])
+    return [closed_count(groups, level) for groups in families[0]]
+
+
+def by_class(
+    rule: Rule, views: Sequence[View], alpha: Fraction
+) -> tuple[list[tuple[Groups, ...]], Decimal]:
+    """One family of all classes: its elements by e-value, per budget and class, and its level."""
+    members = [[_members(one, label) for one in views] for label in range(views[0].classes)]
+    families, level = _families(rule, views, alpha, members)
+    return list(zip(*families, strict=True)), level
+
+
+def _families(
+    rule: Rule, views: Sequence[View], alpha: Fraction, parts: Sequence[list[dict[Pair, int]]]
+) -> tuple[list[list[Groups]], Decimal]:
+    """The elements of one family by e-value, per part of it and budget; and the level of its test.
+
+    Elements whose label is not settled have an e-value of 0.
+
+    Args:
+        rule: ``closed_evalues``.
+        views: The samples.
+        alpha: Level of the family.
+        parts: Elements by their votes, of each part of the family and each sample.
+    """
+    size = sum(sum(own.values()) for part in parts for own in part)
     alpha = level_of_tests(rule, views, alpha)
     sure = [settled(rule, one, max(size, 1), alpha) for one in views]
-    unsettled = sum(
-        n
-        for own, pairs in zip(members, sure, strict=True)
-        for pair, n in own.items()
-        if pair not in pairs
-    )
-    members = [
-        {pair: n for pair, n in own.items() if pair in pairs}
-        for own, pairs in zip(members, sure, strict=True)
-    ]
     level = decimal_of(alpha, up=False)
     if rule.joint and size:
         with rounding(up=False):
             level = level / harmonic(size)
         views = chained(views)
-    missing = (ZERO, unsettled)
-    if rule.sequential:
-        return _sequential(rule, views, members, missing, level)
-    parts = [_groups(rule, one, own, level) for one, own in zip(views, members, strict=True)]
-    return [
-        closed_count([missing, *itertools.chain(*groups)], level)
-        for groups in zip(*parts, strict=True)
-    ]
+    families = []
+    for part in parts:
+        unsettled = sum(
+            n
+            for own, pairs in zip(part, sure, strict=True)
+            for pair, n in own.items()
+            if pair not in pairs
+        )
+        members = [
+            {pair: n for pair, n in own.items() if pair in pairs}
+            for own, pairs in zip(part, sure, strict=True)
+        ]
+        if rule.sequential:
+            budgets = _sequential(rule, views, members)
+        else:
+            each = [_groups(rule, one, own, level) for one, own in zip(views, members, strict=True)]
+            budgets = [list(itertools.chain(*groups)) for groups in zip(*each, strict=True)]
+        families.append([[(ZERO, unsettled), *groups] for groups in budgets])
+    return families, level
 
 
 def _members(one: View, label: int | None) -> dict[Pair, int]:
@@ -169,29 +193,24 @@ def _critical(draws: int, t: Fraction, b: Decimal) -> int:
 
 
 def _sequential(
-    rule: Rule,
-    views: Sequence[View],
-    members: Sequence[dict[Pair, int]],
-    missing: tuple[Decimal, int],
-    level: Decimal,
-) -> list[int]:
+    rule: Rule, views: Sequence[View], members: Sequence[dict[Pair, int]]
+) -> list[Groups]:
     """The same from votes that decided their own number.
 
     For joint claims no e-value may rise along growing thresholds: a running minimum.
     """
-    counts = [0] * len(views[0].limits)
+    groups: list[Groups] = [[] for _ in views[0].limits]
     lowest: list[list[Decimal]] | None = None
-    for g in sorted(range(len(counts)), key=lambda g: sum(one.limits[g].t for one in views)):
+    for g in sorted(range(len(groups)), key=lambda g: sum(one.limits[g].t for one in views)):
         e = [evalues_at(rule, one, list(own), g) for one, own in zip(views, members, strict=True)]
         if rule.joint and lowest is not None:
             e = [list(map(min, own, before)) for own, before in zip(e, lowest, strict=True)]
         lowest = e
-        family = [
+        groups[g] = [
             group for values, own in zip(e, members, strict=True)
             for group in zip(values, own.values(), strict=True)
         ]  # fmt: skip
-        counts[g] = closed_count([missing, *family], level)
-    return counts
+    return groups
 
 
 def evalues_at(rule: Rule, one: View, pairs: list[Pair], g: int) -> list[Decimal]:

@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
-from mmcert.certification.verifier.closed import at_least, evalues_at
+from mmcert.certification.verifier.closed import at_least, by_class, evalues_at
 from mmcert.certification.verifier.figures import (
     ACCURACY,
     CLASS_METRICS,
@@ -24,10 +24,13 @@ from mmcert.certification.verifier.rule import Rule
 from mmcert.certification.verifier.tails import decimal_of, exact, rounding, upper_tail
 from mmcert.certification.verifier.tally import Tally, View, class_sizes, view
 from mmcert.certification.verifier.votes import Meta
+from mmcert.certification.verifier.worst import Worst, worst_cases
 
 Budget = Mapping[str, int]
 #: Figure -> exact value at one budget; lists under ``per_class``.
 Figures = dict[str, Any]
+#: Certified elements by class, or in the worst case of each figure.
+Got = tuple[int, ...] | Worst
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class Derived:
 
     samples: list[Tally]
     figures: list[Figures]
-    reached: list[list[tuple[int, tuple[int, ...]]]] | None
+    reached: list[list[tuple[int, Got]]] | None
     by_sample: list[Named] | None
     sizes: list[tuple[int, ...]]
 
@@ -120,7 +123,8 @@ def _segmentation(rule: Rule, case: Case, samples: list[Tally], views: list[View
     names: list[Named] | None = None
     if rule.closed:
         batches = [views] if rule.dataset else [[one] for one in views]
-        reached = [_closed(rule, batch) for batch in batches]
+        pools = [_sums(sizes)] if rule.dataset else sizes
+        reached = [_closed(rule, batch, own) for batch, own in zip(batches, pools, strict=True)]
     else:
         names = named(rule, views, rule.alpha)
         counted = [own.counted(one) for own, one in zip(names, views, strict=True)]
@@ -152,19 +156,34 @@ def _sums(rows: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     return tuple(sum(column) for column in zip(*rows, strict=True))
 
 
-def _closed(rule: Rule, batch: list[View]) -> list[tuple[int, tuple[int, ...]]]:
-    """Accuracy from one family at alpha; each class from a family of its own at ``alpha/C``."""
+def _closed(rule: Rule, batch: list[View], sizes: tuple[int, ...]) -> list[tuple[int, Got]]:
+    """All figures from one family; or accuracy from one, each class from its own at ``alpha/C``."""
     classes = batch[0].classes
     total = at_least(rule, batch, rule.alpha, None)
     if rule.claim == "stable":  # no figure by class is reported
         return [(n, (0,) * classes) for n in total]
-    by_class = [at_least(rule, batch, rule.alpha / classes, label) for label in range(classes)]
-    return list(zip(total, zip(*by_class, strict=True), strict=True))
+    if rule.one_family:
+        budgets, level = by_class(rule, batch, rule.alpha)
+        memory: dict[object, Worst] = {}
+        worst = []
+        for groups in budgets:
+            key = tuple(map(tuple, groups))
+            if key not in memory:
+                memory[key] = worst_cases(groups, level, sizes)
+            worst.append(memory[key])
+        return list(zip(total, worst, strict=True))
+    own = [at_least(rule, batch, rule.alpha / classes, label) for label in range(classes)]
+    return list(zip(total, zip(*own, strict=True), strict=True))
 
 
-def _metrics(
-    column: Sequence[tuple[int, tuple[int, ...]]], sizes: Sequence[tuple[int, ...]]
-) -> Figures:
+def ratio_of(metric: str, label: int, got: Got, sizes: tuple[int, ...]) -> Ratio | None:
+    """One metric of one class from what is certified."""
+    if isinstance(got, Worst):
+        return class_ratio(metric, label, got.pair(metric, label), sizes)
+    return class_ratio(metric, label, (got[label], sum(got) - got[label]), sizes)
+
+
+def _metrics(column: Sequence[tuple[int, Got]], sizes: Sequence[tuple[int, ...]]) -> Figures:
     """All metrics at one budget: means over samples, then over classes."""
     classes = len(sizes[0])
     figures: Figures = {
@@ -175,13 +194,13 @@ def _metrics(
         per_class[metric] = [
             mean(
                 [
-                    class_ratio(metric, label, got, own)
+                    ratio_of(metric, label, got, own)
                     for (_, got), own in zip(column, sizes, strict=True)
                 ]
             )
-            for label in range(classes)
+            for label in reported(classes)
         ]
-        figures[metric] = mean([per_class[metric][label] for label in reported(classes)])
+        figures[metric] = mean(per_class[metric])
     if classes > 2:
         figures["per_class"] = per_class
     return figures

@@ -21,7 +21,7 @@ from mmcert.certification.verifier.tails import (
 #: Above Euler's constant, 0.5772156649015328606065120900824024310421593359...
 _EULER = Decimal("0.57721566490153286060651209008240243104216")
 #: The method takes e-values so much smaller: an average within rounding of 1/alpha is no evidence.
-_SHRUNK = ONE - Decimal("1e-9")
+SHRUNK = ONE - Decimal("1e-9")
 #: Families above this size have their harmonic number from a formula that exceeds it.
 _SUMMED = 10_000
 
@@ -42,7 +42,7 @@ def closed_count(groups: Iterable[tuple[Decimal, int]], alpha: Decimal) -> int:
     87
     """
     with rounding(up=False):
-        excess = sorted((alpha * e * _SHRUNK - ONE, size) for e, size in groups if size)
+        excess = sorted((alpha * e * SHRUNK - ONE, size) for e, size in groups if size)
         left = sum(size for _, size in excess)
         total = ZERO
         for x, size in excess:

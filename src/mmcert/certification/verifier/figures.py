@@ -15,7 +15,9 @@ ACCURACY = "certified_pixel_accuracy"
 CLASS_METRICS = ("certified_recall", "certified_precision", "certified_f_score", "certified_iou")
 
 
-def class_ratio(metric: str, label: int, got: Sequence[int], sizes: Sequence[int]) -> Ratio | None:
+def class_ratio(
+    metric: str, label: int, certified: tuple[int, int], sizes: Sequence[int]
+) -> Ratio | None:
     """One metric of one class; what is not certified counts as wrong.
 
     None where the class has no elements (recall, F-score, IoU), or nothing has a label; precision
@@ -24,14 +26,15 @@ def class_ratio(metric: str, label: int, got: Sequence[int], sizes: Sequence[int
     Args:
         metric: One of :data:`CLASS_METRICS`.
         label: The class.
-        got: Certified elements per class.
+        certified: Certified elements of the class, and of the others.
         sizes: Elements per class.
 
-    >>> [class_ratio(metric, 1, [5, 3], [7, 4]) for metric in CLASS_METRICS]
+    >>> [class_ratio(metric, 1, (3, 5), [7, 4]) for metric in CLASS_METRICS]
     [(3, 4), (3, 5), (6, 9), (3, 6)]
     """
-    tp, fn = got[label], sizes[label] - got[label]
-    fp = sum(sizes) - sum(got) - fn
+    tp, tn = certified
+    fn = sizes[label] - tp
+    fp = sum(sizes) - sizes[label] - tn
     if sum(sizes) == 0 or (sizes[label] == 0 and metric != "certified_precision"):
         return None
     if metric == "certified_recall":

@@ -35,6 +35,8 @@ class Rule:
         sequential: Whether the votes decided their own number.
         bets: Bets of the margin martingale.
         terms: Terms of the binomial one.
+        one_family: Whether one family gives every metric; else one gives accuracy, and one per
+            class the others.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Rule:
     sequential: bool = False
     bets: tuple[Fraction, ...] = ()
     terms: int = 0
+    one_family: bool = False
 
     @property
     def closed(self) -> bool:
@@ -125,6 +128,11 @@ def _settings(name: str, reading: Mapping[str, Any], meta: Meta) -> dict[str, An
             raise CheckError("reading.per_sample_alpha is not between 0 and 1/2")
     if name != "closed_evalues":
         return found
+    if meta.task == "segmentation":  # runs of before this setting had families per class
+        families = reading.get("families", "per_class")
+        if families not in ("one", "per_class"):
+            raise CheckError(f"reading.families is {families!r}")
+        found["one_family"] = families == "one"
     if meta.voting == "sequential" and reading["test"] == "binomial":
         found["terms"] = reading.get("terms")
         if not is_count(found["terms"]):
