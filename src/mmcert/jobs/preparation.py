@@ -31,6 +31,7 @@ def prepare(config: dict[str, Any]) -> str:
         "kitti_road": _kitti_road,
         "avmnist": _avmnist,
         "ravdess": _ravdess,
+        "synthetic_speech": _synthetic_speech,
     }
     if name not in known:
         raise ConfigError(f"dataset={name} cannot be prepared; choose one of {', '.join(known)}.")
@@ -86,16 +87,17 @@ def _check(config: dict[str, Any], out: Path) -> str:
 def _synthetic_roads(config: dict[str, Any], out: Path) -> str:
     from mmcert.data.roads.synthetic_roads_writer import write_synthetic_roads
 
+    size = config["size"] or (96, 320)
     sizes = write_synthetic_roads(
         out,
         scenes=config["scenes"],
-        size=config["size"],
+        size=size,
         seed=config["seed"],
         validation=config["validation"],
         test=config["test"],
         workers=config["workers"],
     )
-    rows, columns = config["size"]
+    rows, columns = size
     return (
         f"{out} holds {config['scenes']} synthetic road scenes of {rows}x{columns} pixels in the "
         f"KITTI Road format: {sizes['train']} for training, {sizes['val']} for validation, "
@@ -166,4 +168,25 @@ def _ravdess(config: dict[str, Any], out: Path) -> str:
         f"{out} holds {notes(prepared, SHOWN, official=not drawn)}\nNext:\n  mmcert-train "
         f"experiment={'synthetic_speech_mmcert' if drawn else experiment} "
         f"data.root={shlex.quote(str(out))}"
+    )
+
+
+def _synthetic_speech(config: dict[str, Any], out: Path) -> str:
+    from mmcert.data.speech.synthetic_speech_writer import write_synthetic_speech
+
+    size = config["size"] or (240, 320)
+    actors = write_synthetic_speech(
+        out,
+        clips=config["clips"],
+        size=size,
+        seed=config["seed"],
+        workers=config["workers"],
+    )
+    rows, columns = size
+    return (
+        f"{out} holds {config['clips']} clips of {actors} synthetic actors with the names of "
+        f"RAVDESS: each as an MP4 file of {rows}x{columns} pixels with sound and as a WAV file; "
+        f"manifest.json has their checksums. Next:\n"
+        f"  mmcert-prepare dataset=ravdess source={shlex.quote(str(out))} "
+        f"out={shlex.quote(f'{out}_prepared')}"
     )
