@@ -95,7 +95,7 @@ def test_the_mouth_opens_while_vowels_sound():
 
 
 def test_sound_is_as_long_as_the_pictures_and_never_clipped(performances):
-    for p in list(performances.values())[:24]:
+    for p in list(performances.values())[::16]:
         sound = sound_of(p)
         assert sound.dtype == np.int16
         assert len(sound) == round(p.frames * SAMPLE_RATE * 1001 / 30000)
@@ -134,7 +134,7 @@ def test_faces_of_all_skins_and_emotions_are_found(performances):
 
     cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_alt2.xml")
     found, middles = [], []
-    for p in list(performances.values())[::3]:
+    for p in list(performances.values())[::4]:
         stage = Stage(p, (240, 320))
         frame = p.frames // 2
         grey = cv2.cvtColor(stage.picture(frame), cv2.COLOR_RGB2GRAY)
