@@ -88,9 +88,9 @@ def _glottis(pitch: np.ndarray, rough: float, rng: np.random.Generator) -> np.nd
     index = np.clip(np.searchsorted(edges, cycles, "right") - 1, 0, periods - 1)
     place = (cycles - edges[index]) / (edges[index + 1] - edges[index])
     strength = np.exp(rng.normal(0, 0.02 + 0.30 * rough, periods))[index]
-    opening = np.sin(np.pi * np.clip(place / 0.8, 0, 1) ** 1.0 * 1.5) * (place < 0.66)
-    closing = -np.exp(-0.5 * ((place - 0.66) / 0.035) ** 2) * 2.2
-    flow = strength * (0.5 * np.maximum(opening, 0) + closing)
+    opening = 0.5 * np.sin(np.pi * np.clip(place / 0.53, 0, 1))
+    closing = 2.2 * np.exp(-0.5 * ((place - 0.66) / 0.035) ** 2)
+    flow = strength * (opening - closing)
     return flow - flow.mean()
 
 
