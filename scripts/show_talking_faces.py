@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from mmcert.data.speech.talkingworld.clips import EMOTIONS, Clip
+from mmcert.data.speech.names import EMOTIONS
+from mmcert.data.speech.talkingworld.clips import Clip
 from mmcert.data.speech.talkingworld.face import Stage
 from mmcert.data.speech.talkingworld.performance import FRAME_RATE, perform
 

@@ -64,6 +64,10 @@ def _check(config: dict[str, Any], out: Path) -> str:
         from mmcert.data.speech.check import check_speech
 
         problems, summary = check_speech(out, workers=config["workers"])
+    elif config["dataset"] == "synthetic_speech":
+        from mmcert.data.speech.synthetic_speech_writer import check_synthetic_speech
+
+        problems, summary = check_synthetic_speech(out)
     else:
         from mmcert.data.roads.check import check_roads
         from mmcert.data.roads.kitti_road import ROAD_CLASSES, label_colours
@@ -183,10 +187,11 @@ def _synthetic_speech(config: dict[str, Any], out: Path) -> str:
         workers=config["workers"],
     )
     rows, columns = size
+    prepared = str(out).removesuffix("_raw") if str(out).endswith("_raw") else f"{out}_prepared"
     return (
         f"{out} holds {config['clips']} clips of {actors} synthetic actors with the names of "
         f"RAVDESS: each as an MP4 file of {rows}x{columns} pixels with sound and as a WAV file; "
         f"manifest.json has their checksums. Next:\n"
         f"  mmcert-prepare dataset=ravdess source={shlex.quote(str(out))} "
-        f"out={shlex.quote(f'{out}_prepared')}"
+        f"out={shlex.quote(prepared)}"
     )

@@ -3,6 +3,7 @@
 import builtins
 import hashlib
 import json
+import shutil
 import wave
 from fractions import Fraction
 
@@ -10,7 +11,12 @@ import numpy as np
 import pytest
 
 from mmcert.data.speech import synthetic_speech_writer as writer
-from mmcert.data.speech.synthetic_speech_writer import write_clip, write_synthetic_speech
+from mmcert.data.speech.names import file_name
+from mmcert.data.speech.synthetic_speech_writer import (
+    check_synthetic_speech,
+    write_clip,
+    write_synthetic_speech,
+)
 from mmcert.data.speech.talkingworld.clips import Clip, clips_of
 from mmcert.data.speech.talkingworld.performance import perform
 from mmcert.data.speech.talkingworld.voice import sound_of
@@ -60,12 +66,12 @@ def test_the_files_have_the_names_of_ravdess(raw):
     ]
     for folder in raw.glob("Actor_*"):
         movie, sound = sorted(folder.iterdir())
-        fields = movie.stem.split("-")
-        assert movie.suffix == ".mp4"
-        assert sound.name == "03-" + movie.stem[3:] + ".wav"
-        assert len(fields) == 7
-        assert fields[:2] == ["01", "01"]
-        assert f"Actor_{fields[6]}" == folder.name
+        (holds, seen), (holds_too, heard) = file_name(movie.stem), file_name(sound.stem)
+        assert (movie.suffix, holds) == (".mp4", ("video", "audio"))
+        assert (sound.suffix, holds_too) == (".wav", ("audio",))
+        assert seen == heard
+        assert seen.channel == 1
+        assert folder.name == f"Actor_{seen.actor:02d}"
     manifest = json.loads((raw / "manifest.json").read_text())
     assert manifest["settings"] == {
         "dataset": "synthetic_speech",
@@ -166,6 +172,20 @@ def test_what_is_there_is_left_as_it_is(raw):
     assert before == {path: path.stat().st_mtime_ns for path in raw.rglob("*")}
     with pytest.raises(DataError, match=r"other settings \(clips: 2 there, 4 asked for\)"):
         write_synthetic_speech(raw, **{**SMALL, "clips": 4}, workers=1)
+
+
+def test_a_check_names_files_that_changed_and_folders_that_are_something_else(raw, tmp_path):
+    assert check_synthetic_speech(raw) == ([], "2 movies and 2 sound files of synthetic actors")
+    copy = tmp_path / "copy"
+    shutil.copytree(raw, copy)
+    first, second = sorted(copy.rglob("*.mp4"))
+    first.write_bytes(b"another movie")
+    second.unlink()
+    problems, _ = check_synthetic_speech(copy)
+    assert [str(first) in problems[0], "changed" in problems[0]] == [True, True]
+    assert [str(second) in problems[1], "missing" in problems[1]] == [True, True]
+    for folder, message in ((tmp_path / "none", "does not exist"), (copy / "Actor_01", "not what")):
+        assert message in check_synthetic_speech(folder)[0][0]
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
+from mmcert.data.speech.names import EMOTIONS
 from mmcert.data.speech.talkingworld.actors import draw_actor
-from mmcert.data.speech.talkingworld.clips import EMOTIONS, Clip, clips_of
+from mmcert.data.speech.talkingworld.clips import Clip, clips_of
 from mmcert.data.speech.talkingworld.emotions import FACE_DOUBLE, VOICE_DOUBLE
 from mmcert.data.speech.talkingworld.performance import perform
 from mmcert.data.speech.talkingworld.voice import sound_of

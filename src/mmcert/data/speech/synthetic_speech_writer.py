@@ -7,10 +7,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from mmcert.data.problems import gather
 from mmcert.data.speech.media import media_library
 from mmcert.data.speech.movies import write_movie, write_wav
-from mmcert.data.speech.talkingworld.clips import ACTORS, CLIPS_OF_AN_ACTOR, Clip, clips_of
-from mmcert.data.workspace import Workspace, run_tasks, whole_file
+from mmcert.data.speech.names import ACTORS
+from mmcert.data.speech.talkingworld.clips import CLIPS_OF_AN_ACTOR, Clip, clips_of
+from mmcert.data.workspace import Workspace, changed_files, read_manifest, run_tasks, whole_file
 from mmcert.errors import ConfigError
 
 #: Raised whenever the same seed gives another world.
@@ -76,6 +78,27 @@ def write_synthetic_speech(
     # Raw files have no split: preparing them makes one that no actor crosses.
     workspace.finish({}, made_by=_versions())
     return actors
+
+
+def check_synthetic_speech(root: Path) -> tuple[list[str], str]:
+    """Check raw files against the manifest that was written with them.
+
+    Returns:
+        All problems, one sentence each, and a summary of what is there.
+    """
+    problems: list[str] = []
+    if not root.is_dir():
+        return [f"{root}: the folder does not exist."], "nothing there"
+    manifest = gather(problems, read_manifest, root)
+    if manifest is None or manifest.get("dataset") != "synthetic_speech":
+        problems = problems or [
+            f"{root}: not what mmcert-prepare dataset=synthetic_speech writes. A folder that was "
+            f"prepared from it is checked with dataset=ravdess."
+        ]
+        return problems, "nothing known"
+    problems += changed_files(root, manifest)
+    movies, sounds = (len(list(root.glob(f"Actor_*/*.{end}"))) for end in ("mp4", "wav"))
+    return problems, f"{movies} movies and {sounds} sound files of synthetic actors"
 
 
 def _checked_size(size: Sequence[int]) -> tuple[int, int]:

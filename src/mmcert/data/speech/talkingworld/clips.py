@@ -8,10 +8,8 @@ from itertools import islice
 
 import numpy as np
 
-#: In the order of their codes, which count from 1.
-EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
-#: Actors, numbered from 1: odd ones are male, even ones female.
-ACTORS = 24
+from mmcert.data.speech.names import ACTORS, EMOTIONS, SPEECH
+
 #: Clips of an actor: 8 of every emotion, 4 of neutral, which has no strong intensity.
 CLIPS_OF_AN_ACTOR = 60
 
@@ -21,7 +19,7 @@ class Clip:
     """What the name of a RAVDESS clip tells.
 
     Args:
-        emotion: 1..8, see :data:`EMOTIONS`.
+        emotion: 1..8, the place in :data:`mmcert.data.speech.names.EMOTIONS`, from 1.
         intensity: 1 normal, 2 strong.
         statement: 1 or 2.
         repetition: 1 or 2.
@@ -41,7 +39,7 @@ class Clip:
         >>> Clip(emotion=3, intensity=1, statement=2, repetition=1, actor=7).stem
         '01-03-01-02-01-07'
         """
-        return "-".join(f"{field:02d}" for field in (1, *astuple(self)))
+        return "-".join(f"{field:02d}" for field in (SPEECH, *astuple(self)))
 
     @property
     def folder(self) -> str:

@@ -9,8 +9,9 @@ from dataclasses import astuple, dataclass, fields
 
 import numpy as np
 
+from mmcert.data.speech.names import EMOTIONS
 from mmcert.data.speech.talkingworld.actors import Actor, draw_actor
-from mmcert.data.speech.talkingworld.clips import EMOTIONS, Clip
+from mmcert.data.speech.talkingworld.clips import Clip
 from mmcert.data.speech.talkingworld.emotions import (
     EXPRESSIONS,
     FACE_DOUBLE,
