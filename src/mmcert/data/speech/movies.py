@@ -15,7 +15,7 @@ from mmcert.data.speech.media import media_library
 #: Settings of x264 with which the same pictures give the same bytes: more threads give others on a
 #: machine with more cores, and with both macroblock trees and B-frames its fast code was seen to
 #: depend on what the memory held before.
-_X264 = {"preset": "veryfast", "crf": "20", "threads": "1", "bf": "0", "x264-params": "mbtree=0"}
+_X264 = {"preset": "superfast", "crf": "20", "threads": "1", "bf": "0", "x264-params": "mbtree=0"}
 _AAC_RATE = 128_000  # bits per second
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -79,20 +80,19 @@ def curve(*knots: tuple[float, float], points: int = 16) -> np.ndarray:
     """A smooth line through knots (Catmull-Rom), ``(P, 2)``."""
     given = np.array(knots, np.float64)
     padded = np.vstack([2 * given[0] - given[1], given, 2 * given[-1] - given[-2]])
-    each = max(2, points // (len(given) - 1))
-    t = np.linspace(0, 1, each, endpoint=False)[:, None]
-    pieces = []
-    for p0, p1, p2, p3 in zip(padded, padded[1:], padded[2:], padded[3:], strict=False):
-        pieces.append(
-            0.5
-            * (
-                2 * p1
-                + (p2 - p0) * t
-                + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2
-                + (3 * p1 - p0 - 3 * p2 + p3) * t**3
-            )
-        )
-    return np.vstack([*pieces, given[-1:]])
+    sections = np.lib.stride_tricks.sliding_window_view(padded, 4, axis=0)  # (S, 2, 4)
+    weights = _weights(max(2, points // len(sections)))
+    line = (weights @ sections.transpose(0, 2, 1)).reshape(-1, 2)
+    return np.vstack([line, given[-1:]])
+
+
+@lru_cache(maxsize=32)
+def _weights(count: int) -> np.ndarray:
+    """Weights of four knots at ``count`` places between the middle ones: ``(count, 4)``."""
+    t = np.linspace(0, 1, count, endpoint=False)[:, None]
+    powers = np.hstack([np.ones_like(t), t, t**2, t**3])
+    cubic = np.array([[0, 2, 0, 0], [-1, 0, 1, 0], [2, -5, 4, -1], [-1, 3, -3, 1]], np.float64)
+    return 0.5 * powers @ cubic
 
 
 def ellipse(x: float, y: float, a: float, b: float, points: int = 32) -> np.ndarray:

@@ -54,7 +54,7 @@ class Stage:
         self._shoulders = np.array(neck) * _FACE * rows + (columns / 2, rows / 2)
         self._light = _light(performance.actor, rng)
         noise = rng.normal(0, _NOISE, (size[0] + 32, size[1] + 32))
-        self._noise = np.round(noise).astype(np.int16)[..., None]
+        self._noise = cv2.merge([np.round(noise).astype(np.int16)] * 3)
         self._shift = rng.integers(0, 32, (performance.frames, 2))
 
     def head(self, frame: int) -> Head:
@@ -80,14 +80,10 @@ class Stage:
         canvas = self._backdrop.copy()
         draw_head(canvas, head, actor, shown, self._shoulders)
         small = cv2.resize(canvas, self._size[::-1], interpolation=cv2.INTER_AREA)
-        lit = small * self._light_in_place(head)[..., None]
+        lit = cv2.multiply(small, self._light_in_place(head), dtype=cv2.CV_8U)
         rounding = float(self._performance.rounding[frame])
         # Features are drawn after the light: eyes and teeth catch it in hollows too.
-        canvas = cv2.resize(
-            np.clip(lit, 0, 255).astype(np.uint8),
-            (canvas.shape[1], canvas.shape[0]),
-            interpolation=cv2.INTER_LINEAR,
-        )
+        canvas = cv2.resize(lit, canvas.shape[1::-1], interpolation=cv2.INTER_LINEAR)
         draw_nose(canvas, head, actor, shown)
         draw_mouth(canvas, head, actor, shown, rounding)
         draw_eyes(canvas, head, actor, shown, self._performance.gaze[frame])
@@ -96,22 +92,23 @@ class Stage:
         small = cv2.resize(canvas, self._size[::-1], interpolation=cv2.INTER_AREA)
         down, right = self._shift[frame]
         noise = self._noise[down : down + self._size[0], right : right + self._size[1]]
-        return np.clip(small + noise, 0, 255).astype(np.uint8)
+        return cv2.add(small, noise, dtype=cv2.CV_8U)
 
     def _shown(self, frame: int) -> Expression:
         return Expression(*self._performance.expressions[frame].tolist())
 
     def _light_in_place(self, head: Head) -> np.ndarray:
-        """The light on the face, 1 elsewhere: float32 ``(H, W)``."""
+        """The light on the face, 1 elsewhere: float32 ``(H, W, 3)``."""
         corners = np.array([[-1.2, -1.2], [1.2, -1.2], [-1.2, 1.2]])
         # The field is flat, so it moves with the front of the face.
         target = head.place(corners, 0.6) / OVERSAMPLING
         last = _LIGHT_SIZE - 1
         source = np.array([[0, 0], [last, 0], [0, last]], np.float32)
         matrix = cv2.getAffineTransform(source, target.astype(np.float32))
-        return cv2.warpAffine(
+        light = cv2.warpAffine(
             self._light, matrix, self._size[::-1], flags=cv2.INTER_LINEAR, borderValue=1.0
         )
+        return cv2.merge([light] * 3)
 
 
 def _backdrop(actor: Actor, rows: int, columns: int, rng: np.random.Generator) -> np.ndarray:
