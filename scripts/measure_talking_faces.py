@@ -1,6 +1,6 @@
 """Measure how findable and how hard a set of talking faces is, after it was prepared.
 
-    python scripts/measure_talking_faces.py data/synthetic_speech [--seeds 3]
+    python scripts/measure_talking_faces.py data/synthetic_speech_prepared [--seeds 3]
 
 The folder is what ``mmcert-prepare dataset=ravdess`` made. Faces: the share of frames in which the
 detector found one. Difficulty: a small network with one encoder for a frame of the face and one for

@@ -55,12 +55,12 @@ def test_a_check_of_avmnist_names_what_is_missing(tmp_path):
 
 def test_synthetic_speech_is_written_in_its_own_size_and_then_to_be_prepared(tmp_path, capsys):
     pytest.importorskip("av", reason="PyAV, of the extra 'video', is not installed")
-    speech = {"dataset": "synthetic_speech", "out": str(tmp_path / "s_raw"), "clips": 1}
+    speech = {"dataset": "synthetic_speech", "out": str(tmp_path / "s"), "clips": 1}
     run({**speech, "size": None}, tmp_path)
     printed = capsys.readouterr().out
     assert "1 clips of 1 synthetic actors" in printed
     assert "240x320 pixels" in printed
-    assert f"dataset=ravdess source={tmp_path}/s_raw out={tmp_path}/s\n" in printed
+    assert f"dataset=ravdess source={tmp_path}/s out={tmp_path}/s_prepared\n" in printed
     run({**speech, "check": True}, tmp_path)
     assert "1 movies and 1 sound files" in capsys.readouterr().out
     with pytest.raises(ConfigError, match="clips=0 must be an integer from 1 to 1440"):

@@ -187,11 +187,10 @@ def _synthetic_speech(config: dict[str, Any], out: Path) -> str:
         workers=config["workers"],
     )
     rows, columns = size
-    prepared = str(out).removesuffix("_raw") if str(out).endswith("_raw") else f"{out}_prepared"
     return (
         f"{out} holds {config['clips']} clips of {actors} synthetic actors with the names of "
         f"RAVDESS: each as an MP4 file of {rows}x{columns} pixels with sound and as a WAV file; "
         f"manifest.json has their checksums. Next:\n"
         f"  mmcert-prepare dataset=ravdess source={shlex.quote(str(out))} "
-        f"out={shlex.quote(prepared)}"
+        f"out={shlex.quote(f'{out}_prepared')}"
     )

@@ -1,4 +1,4 @@
-"""The libraries that read sound and picture, imported where they are needed."""
+"""The libraries that read and write sound and picture, imported where they are needed."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ def media_library(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise ConfigError(
-            f"raw clips are read with {_DISTRIBUTIONS[module]}, which cannot be imported "
-            f"({error}). Install the extra that brings it: pip install 'mmcert[video]'"
+            f"raw clips are read and written with {_DISTRIBUTIONS[module]}, which cannot be "
+            f"imported ({error}). Install the extra that brings it: pip install 'mmcert[video]'"
         ) from error
