@@ -19,8 +19,11 @@ def test_votes_are_counted_per_class_and_position(shape):
 
 @pytest.mark.parametrize("label", [-1, 4])
 def test_a_label_outside_the_classes_names_the_sample(label):
-    with pytest.raises(DataError, match=r"'um_1'.*outside of \[0, 4\)"):
-        VoteCounter(4, "um_1").add(torch.tensor([label]))
+    counter = VoteCounter(4, "um_1")
+    counter.add(torch.tensor([label]))
+    counter.add(torch.tensor([2]))
+    with pytest.raises(DataError, match=rf"'um_1'.*label {label}, outside of \[0, 4\)"):
+        counter.counts()
 
 
 def test_labels_of_another_shape_name_the_sample():

@@ -110,6 +110,15 @@ class ChunkFeatures(nn.Module):
         return torch.bmm(grouped, features).flatten(0, 1)
 
 
+def _retained_sums(features: Tensor, subset: Subset) -> Tensor:
+    """Sums of the features (n, D) that each draw retains: (B, D)."""
+    indices = subset.indices
+    # Reading k rows costs twice as much per row as the product with the mask, which reads all n.
+    if indices is not None and 2 * indices.shape[1] <= len(features):
+        return F.embedding_bag(indices, features, mode="sum")
+    return subset.mask.to(features.dtype) @ features
+
+
 class ElementwiseFusion(BaseModel):
     """Image + audio classification from sums of element features.
 
@@ -218,11 +227,7 @@ class ElementwiseFusion(BaseModel):
             NonFiniteLogitsError: Naming the sample.
         """
         features = state["features"]
-        # A product with the mask; gathering (B, k, D) is slower where k is 8 % of n.
-        sums = [
-            subsets[name].mask.to(features[name].dtype) @ features[name]
-            for name in self._modalities
-        ]
+        sums = [_retained_sums(features[name], subsets[name]) for name in self._modalities]
         logits = self._head(*sums)
         check_finite(logits, state["id"])
         return logits.argmax(1)

@@ -18,7 +18,7 @@ from mmcert.certification.evaluate import evaluate
 from mmcert.records.votes import SampleVotes, VotesMeta, read_meta
 from mmcert.voting.ballot import Ballot, device_name, make_voter
 from mmcert.voting.loop import Progress, Voter
-from mmcert.voting.plan import STREAMS, Segment
+from mmcert.voting.plan import STREAMS, Segment, Unit
 from mmcert.voting.processes import Report
 from mmcert.voting.progress import Batched
 from mmcert.voting.settings import StoppingRule
@@ -45,7 +45,9 @@ class SequentialVoting:
         began = time.monotonic()
         progress = Batched(report)
         counted = 0
-        for index in left[fabric.global_rank :: fabric.world_size]:
+        mine = left[fabric.global_rank :: fabric.world_size]
+        voter.expect_samples(mine)
+        for index in mine:
             counted += self._vote_sample(index, voter, store, meta, progress, report)
         progress.flush()
         counts: Any = torch.tensor(float(counted), dtype=torch.float64, device=fabric.device)
@@ -104,7 +106,9 @@ class SequentialVoting:
             counts[SELECT] = voter.count(index, [segment], progress)[SELECT]
             store.write_segment(sample_id, segment, counts[SELECT])
             counted += selected
-        most, flushed, last = ballot.draws[sample_id][TEST], position, time.monotonic()
+        most = ballot.draws[sample_id][TEST]
+        voter.expect_draws([Unit(index, sample_id, (Segment(TEST, position, most),))])
+        flushed, last = position, time.monotonic()
         waiting: Any = 0
         while position < most:
             segment = Segment(TEST, position, min(position + rule.every, most))
