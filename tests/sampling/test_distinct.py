@@ -13,9 +13,12 @@ def keys_of(size, key=5):
 
 
 def torch_masks(keys, n, k):
-    return distinct.uniform_masks_torch(
-        torch.from_numpy(keys.view(np.int64)), n, torch.from_numpy(k)
+    """The device's way of drawing, on the CPU."""
+    mask, indices, complete = distinct.uniform_masks_torch(
+        torch.from_numpy(keys.view(np.int64)), n, k
     )
+    assert complete
+    return mask, indices
 
 
 SIZES = [(1, 0), (1, 1), (7, 0), (7, 7), (7, 3), (7, 4), (8, 4), (50, 5), (50, 49), (784, 60)]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmcert.errors import ConfigError
-from mmcert.models.base import BaseModel, check_finite
+from mmcert.models.base import BaseModel, check_finite, first_largest
 from mmcert.sampling.subsets import Subset
 
 #: Sums of features are divided by these, so that they start at the order of 1. Constants, not the
@@ -230,7 +230,7 @@ class ElementwiseFusion(BaseModel):
         sums = [_retained_sums(features[name], subsets[name]) for name in self._modalities]
         logits = self._head(*sums)
         check_finite(logits, state["id"])
-        return logits.argmax(1)
+        return first_largest(logits)
 
     def _head(self, image: Tensor, audio: Tensor) -> Tensor:
         """Sums of features (R, D) of both modalities to logits (R, C)."""

@@ -43,7 +43,7 @@ def surface_normals(depth: Tensor, camera: Tensor) -> tuple[Tensor, Tensor]:
         depth: Depth in metres, float (H, W).
         camera: Camera matrix with focal lengths ``[0, 0]``, ``[1, 1]`` and principal point
             ``[0, 2]``, ``[1, 2]`` in pixels, (3, 3) or (3, 4). Rows at or above the principal
-            point have no normals.
+            point have no normals. Best on the host, which reads it.
 
     Returns:
         Unit normals (3, H, W), ``(0, 0, -1)`` where there is none, and which pixels have one,
@@ -52,7 +52,9 @@ def surface_normals(depth: Tensor, camera: Tensor) -> tuple[Tensor, Tensor]:
     height, width = depth.shape
     fx, fy = float(camera[0, 0]), float(camera[1, 1])
     u0, v0 = float(camera[0, 2]), float(camera[1, 2])
-    normals = depth.new_tensor(NO_NORMAL)[:, None, None].repeat(1, height, width)
+    normals = depth.new_empty((3, height, width))
+    for channel, value in zip(normals, NO_NORMAL, strict=True):
+        channel.fill_(value)
     valid = torch.zeros((height, width), dtype=torch.bool, device=depth.device)
     horizon = min(max(int(v0 // 1) + 1, 0), height)  # first row with Y > 0
     if horizon == height:

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmcert.errors import ConfigError
-from mmcert.models.base import BaseModel, check_finite, repeated
+from mmcert.models.base import BaseModel, check_finite, first_largest, repeated
 from mmcert.models.normals import check_normals, normals_of_inputs
 from mmcert.models.roadseg_net import RoadSegNet
 from mmcert.sampling.encodings import build_encoding
@@ -129,7 +129,7 @@ class RoadSeg(BaseModel):
         check_finite(logits, state["id"])
         native = state["inputs"][self._rgb].shape[-2:]
         # uint8: 'nearest' has no int64, and a class index fits.
-        labels = logits.argmax(1, keepdim=True).to(torch.uint8)
+        labels = first_largest(logits)[:, None].to(torch.uint8)
         return F.interpolate(labels, size=native, mode="nearest")[:, 0].long()
 
     def _network_logits(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Tensor:

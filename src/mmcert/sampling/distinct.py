@@ -15,6 +15,10 @@ fastest there), the same integers by torch on other devices.
 
 from __future__ import annotations
 
+import functools
+import math
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,6 +28,8 @@ from mmcert.sampling import streams
 # Bytes of mask and numbers of candidates that one round works on: both stay within a core's cache.
 _CHUNK_POSITIONS = 1 << 20
 _CHUNK_CANDIDATES = 1 << 15
+# Minus the logarithm of the probability that a draw on a GPU stays incomplete.
+_UNLIKELY = 80 * math.log(2)
 
 
 def uniform_masks(
@@ -107,45 +113,94 @@ def _first_distinct(keys: streams.Words, n: int, k: NDArray[np.int64]) -> NDArra
 
 
 def uniform_masks_torch(
-    keys: torch.Tensor, n: int, k: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """:func:`uniform_masks` on the device of ``keys`` (int64 bit patterns), the same subsets."""
+    keys: torch.Tensor, n: int, k: NDArray[np.int64]
+) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+    """:func:`uniform_masks` on the device of ``keys``, the same subsets, without asking the host.
+
+    A loop until nothing is missing would have the host wait for the device in every round, so as
+    many candidates are made at once as practically always suffice (:func:`enough_candidates`).
+
+    Args:
+        keys: Draw keys as int64 bit patterns, (B,).
+        n: Positions, ``1 <= n < 2**31``.
+        k: Retained positions of each draw, int64 (B,), on the host.
+
+    Returns:
+        Mask, bool (B, n), the sorted positions, int64 (B, k), or None where ``k`` varies, and
+        whether all draws are complete, bool (); of an incomplete one nothing may be used.
+    """
     size = len(keys)
-    mask = torch.zeros((size, n + 2), dtype=torch.bool, device=keys.device)
-    values = _first_distinct_torch(keys, n, torch.minimum(k, n - k))
+    equal = size > 0 and bool((k == k[0]).all())
+    drawn = np.minimum(k, n - k)
+    values, complete = _first_distinct_torch(keys, n, drawn, equal)
     # Column n + 1 catches the unused places of shorter rows.
+    mask = torch.zeros((size, n + 2), dtype=torch.bool, device=keys.device)
     mask = mask.scatter_(1, values, True)[:, :n]
-    mask = mask ^ (2 * k > n)[:, None]
-    if size == 0 or not bool((k == k[0]).all()):
-        return mask, None
+    if not equal:
+        return mask ^ upload(2 * k > n, keys.device)[:, None], None, complete
     if 2 * int(k[0]) <= n:
-        return mask, values
-    return mask, mask.nonzero()[:, 1].reshape(size, int(k[0]))
+        return mask.contiguous(), values, complete
+    mask = ~mask
+    return mask, _positions(mask, int(k[0])), complete
 
 
-def _first_distinct_torch(keys: torch.Tensor, n: int, k: torch.Tensor) -> torch.Tensor:
-    """:func:`_first_distinct` in torch: int64 (B, max k)."""
-    width = int(k.max()) if len(k) else 0
-    values = streams.candidates_torch(keys, width, n)
+def _first_distinct_torch(
+    keys: torch.Tensor, n: int, k: NDArray[np.int64], equal: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """:func:`_first_distinct` in torch, int64 (B, max k), and whether that many were found."""
+    width = int(k.max(initial=0))
     if width == 0:
-        return values
-    unused = torch.arange(width, device=keys.device) >= k[:, None]
-    values = values.masked_fill(unused, n + 1)
-    taken = k.clone()
-    active = torch.arange(len(keys), device=keys.device)
-    work = values
-    while True:
-        work = work.sort(dim=1).values
-        values[active] = work
-        missing = work == n
-        missing[:, 1:] |= (work[:, 1:] == work[:, :-1]) & (work[:, 1:] <= n)
-        row, column = missing.nonzero(as_tuple=True)
-        if not len(row):
-            return values
-        counts = missing.sum(dim=1)
-        rank = torch.arange(len(row), device=keys.device) - (counts.cumsum(0) - counts)[row]
-        source = active[row]
-        work[row, column] = streams.candidates_at_torch(keys[source], taken[source] + rank, n)
-        taken[active] += counts
-        unfinished = counts > 0
-        active, work = active[unfinished], work[unfinished]
+        whole = torch.ones((), dtype=torch.bool, device=keys.device)
+        return torch.empty((len(keys), 0), dtype=torch.int64, device=keys.device), whole
+    wanted = width if equal else upload(k, keys.device)[:, None]
+    sequence = streams.candidates_torch(keys, enough_candidates(n, width), n)
+    ordered, place = sequence.sort(dim=1, stable=True)
+    first = ordered < n
+    first[:, 1:] &= ordered[:, 1:] != ordered[:, :-1]
+    # How many different candidates there are up to each one, in the order of the sequence.
+    found = torch.zeros_like(sequence).scatter_(1, place, first.long()).cumsum(1)
+    kept = first & (found.gather(1, place) <= wanted)
+    values = torch.where(kept, ordered, n + 1).sort(dim=1).values[:, :width]
+    return values, (found[:, -1:] >= wanted).all()
+
+
+def _positions(mask: torch.Tensor, k: int) -> torch.Tensor:
+    """The positions of the ``k`` True in each row, int64 (B, k), ascending."""
+    size, n = mask.shape
+    rank = torch.where(mask, mask.cumsum(1) - 1, k)
+    positions = torch.arange(n, device=mask.device).expand(size, n)
+    return rank.new_empty((size, k + 1)).scatter_(1, rank, positions)[:, :k]
+
+
+@functools.lru_cache(maxsize=256)
+def enough_candidates(n: int, k: int) -> int:
+    """Candidates of which ``k`` differ, but for a probability below ``2**-80`` per draw.
+
+    The number that is needed is a sum of geometric waiting times, with success probability
+    ``(1 - i / n)`` times the share of candidates that are not rejected, ``i = 0 .. k-1``; its tail
+    is bounded by Chernoff's method.
+
+    Args:
+        n: Positions.
+        k: Different ones wanted, ``1 <= k <= n``.
+
+    >>> enough_candidates(465750, 8988), enough_candidates(50, 25)
+    (9194, 130)
+    """
+    accepted = (1 << streams.HALF_BITS) // n * n / (1 << streams.HALF_BITS)
+    success = np.minimum(accepted * (1 - np.arange(k) / n), 1 - 1e-12)
+    largest = -math.log1p(-success[-1])
+    least = math.inf
+    for share in np.geomspace(1e-3, 0.999, 60):
+        s = share * largest
+        moments = s + np.log(success) - np.log1p(-(1 - success) * math.exp(s))
+        least = min(least, (moments.sum() + _UNLIKELY) / s)
+    return max(k, math.ceil(least))
+
+
+def upload(array: NDArray[Any], device: torch.device) -> torch.Tensor:
+    """An array on ``device``; a GPU is given a pinned copy, which nobody waits for."""
+    tensor = torch.from_numpy(array)
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)

@@ -78,7 +78,8 @@ def ground_plane(inverse: Tensor, known: Tensor) -> Tensor:
         # Sums of products, not matrix products: those would run in half precision under autocast.
         normal = (weighted[:, :, None] * rows[:, None]).sum(-1)
         ridge = (RIDGE * normal.diagonal(dim1=-2, dim2=-1)).clamp(min=1e-12)
-        plane = torch.linalg.solve(normal + torch.diag_embed(ridge), weighted.sum(-1))
+        # Not `solve`, which asks a GPU whether it could: the ridge keeps the matrix regular.
+        plane, _ = torch.linalg.solve_ex(normal + torch.diag_embed(ridge), weighted.sum(-1))
         h = 1 - (rows * plane[:, :, None]).sum(1)
         progress = min(1.0, iteration / (ITERATIONS - 1 - SETTLED))
         scale = SCALES[0] * (SCALES[1] / SCALES[0]) ** progress

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from mmcert.errors import ConfigError
-from mmcert.sampling.distinct import uniform_masks, uniform_masks_torch
+from mmcert.sampling.distinct import uniform_masks, uniform_masks_torch, upload
 from mmcert.sampling.streams import Words, draw_keys, stream_key
 from mmcert.theory.schemes import Pool, Scheme
 
@@ -33,10 +33,13 @@ class Subset:
         mask: True where the element is retained, bool (B, n).
         indices: The retained elements in ascending order, int64 (B, k); None where the draws
             retain different numbers (a pool over several modalities).
+        complete: On a GPU, bool (): False where a draw ran out of candidates (less likely than
+            ``2**-80``), and labels of it must not be counted. None: nothing to look at.
     """
 
     mask: torch.Tensor
     indices: torch.Tensor | None = None
+    complete: torch.Tensor | None = None
 
 
 def draw_subsets(
@@ -111,14 +114,18 @@ def subsets_of_pool(
         array, positions = uniform_masks(keys, pool.n, k)
         mask = torch.from_numpy(array)
         indices = None if positions is None else torch.from_numpy(positions)
+        complete = None
     else:
-        device_keys = torch.from_numpy(keys.view(np.int64)).to(device)
-        mask, indices = uniform_masks_torch(device_keys, pool.n, torch.from_numpy(k).to(device))
+        device_keys = upload(keys.view(np.int64), device)
+        mask, indices, complete = uniform_masks_torch(device_keys, pool.n, k)
     if pool.shared or len(pool.names) == 1:
-        return dict.fromkeys(pool.names, Subset(mask, indices))
+        return dict.fromkeys(pool.names, Subset(mask, indices, complete))
     sizes = [scheme.modality(name).n for name in pool.names]
     parts = mask.split(sizes, dim=1)
-    return {name: Subset(part.contiguous()) for name, part in zip(pool.names, parts, strict=True)}
+    return {
+        name: Subset(part.contiguous(), complete=complete)
+        for name, part in zip(pool.names, parts, strict=True)
+    }
 
 
 def _draw_numbers(draws: Sequence[int]) -> NDArray[np.int64]:

@@ -8,6 +8,10 @@ import torch
 from mmcert.errors import DataError
 
 
+#: The label of a draw that ran out of candidates on a GPU (``Subset.complete``).
+INCOMPLETE = -(1 << 40)
+
+
 class VoteCounter:
     """Adds up labels, one draw after the other, without a ``(B, C, H, W)`` temporary.
 
@@ -52,6 +56,11 @@ class VoteCounter:
         self._extremes = (
             extremes if self._extremes is None else torch.maximum(self._extremes, extremes)
         )
+        if self._classes == 2:  # several times faster than scattering
+            ones = flat.sum(0, dtype=torch.int32)
+            self._counts[1] += ones
+            self._counts[0] += len(flat) - ones
+            return
         one = torch.ones((), dtype=torch.int32, device=flat.device)
         # Clamped only because a GPU must never see an index that is out of range.
         self._counts.scatter_add_(0, flat.clamp(0, self._classes - 1), one.expand(flat.shape))
@@ -65,6 +74,11 @@ class VoteCounter:
         if self._counts is None or self._grid is None or self._extremes is None:
             raise ValueError("nothing was counted")
         negated_low, high = self._extremes.tolist()
+        if negated_low == -INCOMPLETE:
+            raise DataError(
+                f"sample '{self._sample_id}': a draw needed more candidates than the GPU sets aside "
+                f"(less likely than 2**-80 each); vote this run on a CPU."
+            )
         if negated_low > 0 or high >= self._classes:
             raise DataError(
                 f"sample '{self._sample_id}': the base model gave the label "

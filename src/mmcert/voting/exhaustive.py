@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from mmcert.errors import ConfigError
+from mmcert.sampling.distinct import upload
 from mmcert.sampling.subsets import Subset
 from mmcert.theory.exhaustive import sub_samples
 from mmcert.theory.schemes import Pool, Scheme
@@ -97,9 +98,9 @@ def _subsets_of(
 ) -> dict[str, Subset]:
     array = np.zeros((len(positions), pool.n), dtype=bool)
     np.put_along_axis(array, positions, True, axis=1)
-    mask = torch.from_numpy(array).to(device)
+    mask = upload(array, device)
     if pool.shared or len(pool.names) == 1:
-        return dict.fromkeys(pool.names, Subset(mask, torch.from_numpy(positions).to(device)))
+        return dict.fromkeys(pool.names, Subset(mask, upload(positions, device)))
     parts = mask.split([scheme.modality(name).n for name in pool.names], dim=1)
     return {name: Subset(part.contiguous()) for name, part in zip(pool.names, parts, strict=True)}
 

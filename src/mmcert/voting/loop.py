@@ -18,7 +18,7 @@ from mmcert.errors import MmcertError
 from mmcert.sampling.subsets import Subset
 from mmcert.theory.schemes import Scheme
 from mmcert.voting.ahead import Ahead
-from mmcert.voting.counting import VoteCounter
+from mmcert.voting.counting import INCOMPLETE, VoteCounter
 from mmcert.voting.draws import Sampler
 from mmcert.voting.plan import STREAMS, Segment, Unit
 from mmcert.voting.protocol import BaseModel, VotingDataset
@@ -136,7 +136,11 @@ class Voter:
         loaded, subsets = self._blocks(key) if self._device.type == "cpu" else self._draw(key)
         what = f"{stream} draws {first} to {first + self._block - 1}"
         with self._refusals(loaded.sample["id"], what), self._inference():
-            return self._model.label(loaded.state, subsets)
+            labels = self._model.label(loaded.state, subsets)
+            for subset in subsets.values():
+                if subset.complete is not None:
+                    labels = torch.where(subset.complete, labels, INCOMPLETE)
+            return labels
 
     @contextlib.contextmanager
     def _inference(self) -> Iterator[None]:
