@@ -164,6 +164,32 @@ def test_another_precision_is_another_base_model(run):
         run()
 
 
+def test_a_block_of_auto_is_found_once_recorded_and_kept(run, capsys, monkeypatch):
+    run_dir = run("voting.block=auto")
+    assert "voting.block=auto:" in capsys.readouterr().out
+    block = read_run(run_dir).fingerprint_of["block"]
+    assert f"block: {block}\n" in (run_dir / "config.yaml").read_text()
+    votes = votes_of(run_dir)
+    monkeypatch.setattr("mmcert.jobs.certification.find_block", None)  # is not asked again
+    run("voting.block=auto")
+    assert votes_of(run_dir) == votes
+    run(f"voting.block={block}")
+    with pytest.raises(RecordError, match=f"block: {block} there, {block + 1} now"):
+        run(f"voting.block={block + 1}")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_code_votes_as_the_plain_one_but_for_rounding(run):
+    plain, compiled = run(into="plain"), run("voting.compile=true", into="compiled")
+    assert read_run(compiled).fingerprint_of["compile"] is True
+    for one, other in zip(
+        VotesFolders([plain / "votes"]), VotesFolders([compiled / "votes"]), strict=True
+    ):
+        moved = np.abs(one.counts.astype(int) - other.counts.astype(int)).sum()
+        assert moved / one.counts.sum() < 1e-3
+
+
 def test_selection_draws_are_other_draws_and_counted_apart(run):
     run_dir = run("voting.selection_draws=20")
     for sample in VotesFolders([run_dir / "votes"]):

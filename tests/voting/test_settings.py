@@ -21,6 +21,8 @@ def test_null_means_the_default():
         ({"draws": 0}, "voting.draws"),
         ({"draws": 2.5}, "voting.draws"),
         ({"draws": 5, "block": 0}, "voting.block"),
+        ({"draws": 5, "block": "large"}, r"voting\.block.*or auto"),
+        ({"draws": 5, "compile": 1}, "voting.compile"),
         ({"draws": 5, "precision": "16"}, "voting.precision"),
         ({"draws": 5, "mode": "often"}, "voting.mode"),
         ({"draws": 5, "drawz": 5}, "drawz"),
@@ -69,6 +71,7 @@ def test_the_fingerprint_covers_what_votes_depend_on_and_not_the_processes():
         {"precision": "bf16-mixed"},
         {"channels_last": True},
         {"threads": 2},
+        {"compile": True},
         {"mode": "exhaustive"},
     ):
         assert len(differences(same, facts(settings))) == 1

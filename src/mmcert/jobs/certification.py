@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,15 +27,19 @@ from mmcert.theory.attacks import Attack
 from mmcert.theory.encodings import check_encoding
 from mmcert.theory.planning import warnings_for
 from mmcert.voting.ballot import Ballot, draws_of_all
+from mmcert.voting.block import find_block
 from mmcert.voting.exhaustive import check_limit, enumeration_hash
 from mmcert.voting.identity import differences, voting_facts
-from mmcert.voting.processes import started_outside
-from mmcert.voting.progress import VotingProgress
+from mmcert.voting.processes import asked_processes, started_outside
+from mmcert.voting.progress import VotingProgress, duration
 from mmcert.voting.run import Turnout, vote
 from mmcert.voting.settings import SchemeSpec, StoppingRule, VotingSettings
 
 if TYPE_CHECKING:
     from mmcert.data.base import MultiModalDataset
+
+#: How long other processes wait for the first one to find the block.
+_FINDING_SECONDS = 1800.0
 
 
 def certify(
@@ -124,7 +129,7 @@ class Certification:
         self._scheme.check(Attack(dict.fromkeys(encodings, 0), self._kinds))
         check_encoding(encodings, self._kinds, self._spec.ratio is not None)
         _, model = build(self._workload)
-        self._settings = dataclasses.replace(settings, block=settings.block or model.default_block)
+        self._settings = self._with_block(settings, model.default_block)
         self._rule = self._stopping_rule() if settings.mode == "sequential" else None
         self._facts = voting_facts(
             checkpoint_sha256=sha256,
@@ -143,6 +148,48 @@ class Certification:
     def _say(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False)
 
+    def _with_block(self, settings: VotingSettings, default: int) -> VotingSettings:
+        """The settings with a number of draws per forward pass; ``auto`` is measured only once.
+
+        Raises:
+            ConfigError: For ``auto`` where runs must have the same block and cannot agree on one.
+        """
+        if settings.block != "auto":
+            return dataclasses.replace(settings, block=settings.block or default)
+        if self._config.get("shard") is not None:
+            raise ConfigError(
+                "voting.block=auto may find another block for every shard, and they would not be "
+                "one run; set voting.block to a number."
+            )
+        place = started_outside()
+        block = self._recorded_block(wait=place is not None and place.global_rank() != 0)
+        if block is None:
+            block, trials = find_block(self._ballot(settings, ""), asked_processes(settings, place))
+            tried = ", ".join(f"{b}: {duration(t.seconds)}" for b, t in trials.items())
+            self._say(f"voting.block=auto: {block} draws per forward pass (per draw, {tried}).")
+        self._config["voting"]["block"] = block
+        return dataclasses.replace(settings, block=block)
+
+    def _recorded_block(self, wait: bool) -> int | None:
+        """The block of the run that is in the run directory.
+
+        Args:
+            wait: Whether another process is about to write it.
+        """
+        until = time.monotonic() + (_FINDING_SECONDS if wait else 0)
+        while True:
+            if (self._run_dir / "run.json").exists():
+                return read_run(self._run_dir).fingerprint_of.get("block")
+            if time.monotonic() >= until:
+                break
+            time.sleep(0.5)
+        if wait:
+            raise ConfigError(
+                f"voting.block=auto: the first process has not written {self._run_dir}/run.json "
+                f"within {duration(_FINDING_SECONDS)}; see what it says, or set voting.block."
+            )
+        return None
+
     def _stopping_rule(self) -> StoppingRule:
         """The target of sequential voting.
 
@@ -150,7 +197,7 @@ class Certification:
             ConfigError: For a budget of an unknown modality or that is no count.
         """
         settings, config = self._settings, self._config
-        assert settings.block is not None
+        assert isinstance(settings.block, int)
         names = [modality.name for modality in self._scheme.modalities]
         budgets, _ = budgets_from({"budgets": [settings.budget]}, names)
         statistics = dict(config["statistics"].get("closed_evalues") or {})
@@ -311,24 +358,29 @@ class Certification:
         )
         write_run(self._run_dir, run)
 
+    def _ballot(
+        self, settings: VotingSettings, identity: str, rule: StoppingRule | None = None
+    ) -> Ballot:
+        return Ballot(
+            build,
+            self._workload,
+            tuple(self._dataset.ids),
+            self._spec,
+            settings,
+            self._draws,
+            self._config["seed"],
+            self._votes,
+            identity,
+            rule,
+        )
+
     def vote(self, *, show: bool) -> None:
         """Vote what is not on disk yet.
 
         Args:
             show: Whether this process shows the progress.
         """
-        ballot = Ballot(
-            build,
-            self._workload,
-            tuple(self._dataset.ids),
-            self._spec,
-            self._settings,
-            self._draws,
-            self._config["seed"],
-            self._votes,
-            self._fingerprint,
-            self._rule,
-        )
+        ballot = self._ballot(self._settings, self._fingerprint, self._rule)
         if not show:
             vote(ballot, lambda event: None)
             return

@@ -11,6 +11,7 @@ import torch
 from lightning_fabric import Fabric
 
 from mmcert.errors import DataError
+from mmcert.voting.compiled import Compiled
 from mmcert.voting.draws import make_sampler
 from mmcert.voting.loop import Voter
 from mmcert.voting.plan import STREAMS
@@ -70,10 +71,10 @@ def make_voter(ballot: Ballot, fabric: Fabric) -> Voter:
         model.eval().requires_grad_(False).to(fabric.device)
         if settings.channels_last:
             model.to(memory_format=torch.channels_last)
-    assert settings.block is not None
+    assert isinstance(settings.block, int)
     return Voter(
         dataset,
-        model,
+        Compiled(model) if settings.compile else model,
         ballot.scheme,
         sampler=make_sampler(settings.mode, ballot.seed),
         block=settings.block,

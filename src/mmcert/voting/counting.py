@@ -7,7 +7,6 @@ import torch
 
 from mmcert.errors import DataError
 
-
 #: The label of a draw that ran out of candidates on a GPU (``Subset.complete``).
 INCOMPLETE = -(1 << 40)
 
@@ -76,8 +75,8 @@ class VoteCounter:
         negated_low, high = self._extremes.tolist()
         if negated_low == -INCOMPLETE:
             raise DataError(
-                f"sample '{self._sample_id}': a draw needed more candidates than the GPU sets aside "
-                f"(less likely than 2**-80 each); vote this run on a CPU."
+                f"sample '{self._sample_id}': a draw needed more candidates than the GPU sets "
+                f"aside (less likely than 2**-80 each); vote this run on a CPU."
             )
         if negated_low > 0 or high >= self._classes:
             raise DataError(

@@ -53,6 +53,8 @@ def voting_facts(
         "threads": settings.threads,
         "device": device,
     }
+    if settings.compile:  # absent where it is off, so that earlier runs keep their fingerprint
+        facts["compile"] = True
     if rule is not None:
         facts["stopping_rule"] = rule.plain()
     return facts

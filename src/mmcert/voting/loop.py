@@ -50,7 +50,8 @@ class Voter:
         model: In eval mode and on ``device``.
         scheme: What a draw retains.
         sampler: The sub-samples of numbered draws.
-        block: Draws per forward pass, always that many (the last ones may not count).
+        block: Draws per forward pass, always that many (the last ones may not count); it may be
+            set anew before anything is counted.
         device: Where the model is.
         autocast: Context of a forward pass (mixed precision).
     """
@@ -70,7 +71,7 @@ class Voter:
         self._model = model
         self._spec = scheme
         self._sampler = sampler
-        self._block = block
+        self.block = block
         self._device = torch.device(device)
         self._autocast = autocast
         self._latest: list[_Loaded] = []
@@ -92,7 +93,7 @@ class Voter:
                 (unit.index, segment.stream, first)
                 for unit in units
                 for segment in unit.segments
-                for first, _ in segment.blocks(self._block)
+                for first, _ in segment.blocks(self.block)
             )
 
     def load(self, index: int) -> tuple[Mapping[str, Any], Scheme]:
@@ -122,7 +123,7 @@ class Voter:
     def _draw(self, key: tuple[int, str, int]) -> tuple[_Loaded, dict[str, Subset]]:
         index, stream, first = key
         loaded = self._load(index)
-        sample_id, draws = loaded.sample["id"], range(first, first + self._block)
+        sample_id, draws = loaded.sample["id"], range(first, first + self.block)
         with self._refusals(sample_id, f"{stream} draws"):
             return loaded, self._sampler(loaded.scheme, sample_id, stream, draws, self._device)
 
@@ -134,7 +135,7 @@ class Voter:
         """
         key = (index, stream, first)
         loaded, subsets = self._blocks(key) if self._device.type == "cpu" else self._draw(key)
-        what = f"{stream} draws {first} to {first + self._block - 1}"
+        what = f"{stream} draws {first} to {first + self.block - 1}"
         with self._refusals(loaded.sample["id"], what), self._inference():
             labels = self._model.label(loaded.state, subsets)
             for subset in subsets.values():
@@ -154,7 +155,7 @@ class Voter:
             yield
         except torch.cuda.OutOfMemoryError as error:
             raise MmcertError(
-                f"sample '{sample_id}': {self._block} draws at a time do not fit into the memory "
+                f"sample '{sample_id}': {self.block} draws at a time do not fit into the memory "
                 f"of {self._device}; set a smaller voting.block (in another run_dir)."
             ) from error
         except MmcertError as error:
@@ -175,21 +176,21 @@ class Voter:
         counters: dict[str, VoteCounter] = {}
         for segment in segments:
             counter = counters.setdefault(segment.stream, VoteCounter(classes, sample_id))
-            for first, counted in segment.blocks(self._block):
+            for first, counted in segment.blocks(self.block):
                 counter.add(self.labels(index, segment.stream, first)[:counted])
                 progress(counted)
         return {stream: counter.counts() for stream, counter in counters.items()}
 
     def seconds_per_block(self, index: int) -> float:
         """Time of one block of the sample, measured on the second of two (the first warms up)."""
-        seconds = 0.0
-        for _ in range(2):
-            began = time.perf_counter()
-            self.labels(index, STREAMS[0], 0).cpu()
-            seconds = time.perf_counter() - began
-            if seconds > 10:
-                break
-        return seconds
+        first = self.seconds_of(index)
+        return first if first > 10 else self.seconds_of(index)
+
+    def seconds_of(self, index: int) -> float:
+        """Time of one block of the sample, drawn and labelled now."""
+        began = time.perf_counter()
+        self.labels(index, STREAMS[0], 0).cpu()
+        return time.perf_counter() - began
 
 
 def _thread_like_this_one(device: torch.device) -> Callable[[], None]:

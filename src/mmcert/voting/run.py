@@ -84,7 +84,7 @@ class _PlannedVoting:
 
     def _plan(self, voter: Voter, store: VoteStore, world: int, report: Report) -> list[Unit]:
         ballot, block = self._ballot, self._ballot.settings.block
-        assert block is not None
+        assert isinstance(block, int)
         done = store.progress_so_far(ballot.ids)
 
         def units(length: int) -> list[Unit]:

@@ -65,7 +65,7 @@ class SequentialVoting:
     def _left(self, voter: Voter, store: VoteStore, world: int, report: Report) -> list[int]:
         """The samples that are not finished, and the cost if none of them stops early."""
         ballot, block = self._ballot, self._ballot.settings.block
-        assert block is not None
+        assert isinstance(block, int)
         done = store.progress_so_far(ballot.ids)
         left = [index for index, name in enumerate(ballot.ids) if done[name] is not None]
         if left:

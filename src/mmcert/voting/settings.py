@@ -22,12 +22,14 @@ class VotingSettings:
     Args:
         draws: ``N``, Monte Carlo draws per sample (at most, where voting is sequential).
         selection_draws: Draws that only choose the label of a *stable* claim; counted apart.
-        block: Draws per forward pass; null takes the model's own. Part of the fingerprint, since
-            float rounding depends on the shape of a batch.
+        block: Draws per forward pass; null takes the model's own, ``auto`` is found before the
+            vote (``voting.block``). Part of the fingerprint, since float rounding depends on the
+            shape of a batch.
         processes: Processes on this machine; null is one per core, or one per GPU.
         threads: Threads per process.
         precision: ``32-true`` or ``bf16-mixed`` (autocast).
         channels_last: Memory layout of the network, another rounding.
+        compile: Whether ``torch.compile`` makes the code of the labels, another rounding.
         segment_seconds: A long sample is voted in segments of about this time; a killed run loses
             at most one segment per process.
         mode: ``fixed``, ``sequential`` or ``exhaustive``.
@@ -41,11 +43,12 @@ class VotingSettings:
 
     draws: int
     selection_draws: int = 0
-    block: int | None = None
+    block: int | str | None = None
     processes: int | None = None
     threads: int = 1
     precision: str = "32-true"
     channels_last: bool = False
+    compile: bool = False
     segment_seconds: float = 20.0
     mode: str = "fixed"
     budget: Mapping[str, int] | None = None
@@ -56,8 +59,14 @@ class VotingSettings:
         for key, least in (("draws", 1), ("selection_draws", 0), ("threads", 1), ("limit", 1)):
             _check_integer(key, getattr(self, key), least)
         for key in ("block", "processes", "look_every"):
-            if getattr(self, key) is not None:
-                _check_integer(key, getattr(self, key), 1)
+            value = getattr(self, key)
+            if value is not None and (key, value) != ("block", "auto"):
+                _check_integer(key, value, 1)
+        for key in ("channels_last", "compile"):
+            if not isinstance(getattr(self, key), bool):
+                raise ConfigError(
+                    f"voting.{key} must be true or false, not {getattr(self, key)!r}."
+                )
         if self.precision not in PRECISIONS:
             raise ConfigError(
                 f"voting.precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}."
@@ -118,7 +127,10 @@ class StoppingRule:
 
 def _check_integer(key: str, value: Any, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigError(f"voting.{key} must be an integer of at least {least}, not {value!r}.")
+        auto = ", or auto" if key == "block" else ""
+        raise ConfigError(
+            f"voting.{key} must be an integer of at least {least}{auto}, not {value!r}."
+        )
 
 
 @dataclass(frozen=True)
