@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from mmcert.sampling import distinct, streams
+from mmcert.sampling import distinct, distinct_compiled, streams
 
 
 def keys_of(size, key=5):
@@ -44,6 +44,24 @@ def test_image_sizes_retain_exactly_k_and_agree_with_torch(n, k):
     other_mask, other_indices = torch_masks(keys, n, np.full(3, k))
     assert np.array_equal(other_mask.numpy(), mask)
     assert np.array_equal(other_indices.numpy(), indices)
+
+
+@pytest.mark.parametrize(("n", "k"), [(1, 0), (7, 3), (8, 4), (50, 5), (784, 60), (8000, 4000)])
+def test_compiled_code_draws_the_same_subsets(n, k, monkeypatch):
+    keys = keys_of(distinct_compiled.FEWEST)
+    sizes = np.full(len(keys), k)
+    fill = distinct_compiled.compiled()
+    assert fill is not None
+    called = []
+    monkeypatch.setattr(
+        distinct_compiled, "compiled", lambda: lambda *args: called.append(1) or fill(*args)
+    )
+    mask, indices = distinct.uniform_masks(keys, n, sizes)
+    assert called
+    monkeypatch.setattr(distinct_compiled, "compiled", lambda: None)
+    other_mask, other_indices = distinct.uniform_masks(keys, n, sizes)
+    assert np.array_equal(mask, other_mask)
+    assert np.array_equal(indices, other_indices)
 
 
 def test_rows_may_retain_different_numbers(reference):

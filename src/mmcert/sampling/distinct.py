@@ -9,6 +9,8 @@ Where ``2k > n`` the complement is drawn instead, which is uniform as well.
 Random float keys with a top-k would be shorter and wrong: float32 keys collide at image sizes, and
 ties favour positions.
 
+Small pools have compiled code of their own (``distinct_compiled``).
+
 Symbols: ``B`` draws, ``n`` positions, ``k`` retained. numpy on the CPU (sorting rows of int32 is
 fastest there), the same integers by torch on other devices.
 """
@@ -23,7 +25,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mmcert.sampling import streams
+from mmcert.sampling import distinct_compiled, streams
 
 # Bytes of mask and numbers of candidates that one round works on: both stay within a core's cache.
 _CHUNK_POSITIONS = 1 << 20
@@ -49,6 +51,11 @@ def uniform_masks(
     mask = np.zeros((size, n), np.bool_)
     equal = size > 0 and bool((k == k[0]).all())
     indices = np.empty((size, int(k[0])), np.int64) if equal else None
+    if indices is not None and size >= distinct_compiled.FEWEST and 2 * int(k[0]) <= n:
+        fill = distinct_compiled.compiled() if n <= distinct_compiled.LARGEST else None
+        if fill is not None:
+            fill(keys, n, int(k[0]), mask, indices)
+            return mask, indices
     drawn = np.minimum(k, n - k)
     widest = int(drawn.max(initial=1))
     rows = max(1, min(_CHUNK_POSITIONS // n, _CHUNK_CANDIDATES // max(widest, 1)))
