@@ -2,7 +2,9 @@
 
 Each case runs in a process of its own (its peak memory is then its own). Runs of voting and runs of
 the bare forward pass on the same block alternate, so that a slow moment of the machine hits both;
-rates are medians, and the efficiency is the median over neighbouring runs. Voting is everything:
+rates are medians, and the efficiency is the median over neighbouring runs. The same ratio of
+processor time, all threads together, depends on nobody else on the machine: what draws and reads
+ahead counts there, though a second core would hide it. Voting is everything:
 drawing, encoding, labels, checks, counts. Bare is what is left if all of that were free: the
 network of RoadSeg on streams of its input size, the compact net on the masks, the head on the
 subsets.
@@ -178,13 +180,13 @@ def bare_forward(name: str, fabric: Fabric, block: int) -> Callable[[], Any]:
     return run
 
 
-def timed(run: Callable[[], Any], device: torch.device) -> float:
-    """Seconds of one call, the device's work included."""
-    began = time.perf_counter()
+def timed(run: Callable[[], Any], device: torch.device) -> tuple[float, float]:
+    """Seconds of one call, the device's work included, and of processor time in all threads."""
+    began, processor = time.perf_counter(), time.process_time()
     run()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return time.perf_counter() - began
+    return time.perf_counter() - began, time.process_time() - processor
 
 
 def peak_memory(device: torch.device) -> int:
@@ -210,20 +212,22 @@ def speed(name: str, short: bool) -> dict[str, Any]:
         draws = block * case.blocks
         segments = [Segment("test", i * draws, (i + 1) * draws) for i in range(pairs + 1)]
         voter.expect_draws([Unit(0, "s00000", tuple(segments))])
-        rates: dict[str, list[float]] = {"voting": [], "bare": []}
+        runs: list[tuple[float, float]] = []
+        processor: list[float] = []
         for segment in segments:
             counted = timed(lambda s=segment: voter.count(0, [s], lambda _: None), fabric.device)
             passes = timed(lambda: [bare() for _ in range(case.blocks)], fabric.device)
-            rates["voting"].append(draws / counted)
-            rates["bare"].append(draws / passes)
-    voting, forward = rates["voting"][1:], rates["bare"][1:]  # the first run warms up
-    efficiency = statistics.median(v / f for v, f in zip(voting, forward, strict=True))
+            runs.append((draws / counted[0], draws / passes[0]))
+            processor.append(passes[1] / counted[1])
+    voting, forward = zip(*runs[1:], strict=True)  # the first run warms up
+    efficiency = statistics.median(v / f for v, f in runs[1:])
     rate = statistics.median(voting)
     return {
         "name": name,
         "draws_per_second": rate,
         "forward_draws_per_second": statistics.median(forward),
         "efficiency": efficiency,
+        "processor_efficiency": statistics.median(processor[1:]),
         "peak_memory_bytes": peak_memory(fabric.device),
         "block": block,
         "device": str(fabric.device),
