@@ -40,6 +40,7 @@ type: install ## mypy: strict on theory, records, certification
 bench: install ## measure the speed and memory claims (medians of alternating runs)
 	$(TESTENV) $(BIN)/python scripts/bench.py
 	$(TESTENV) $(BIN)/python scripts/bench_frontier.py
+	$(TESTENV) $(BIN)/python scripts/bench_voting.py
 
 clean: ## remove caches and build products (keeps .venv, data and outputs)
 	rm -rf dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

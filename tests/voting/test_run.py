@@ -24,9 +24,11 @@ def reference(tiny, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_one_process_and_two_give_the_same_votes(tiny, reference, tmp_path):
-    out = json.loads(tiny.run(tmp_path, f'{{"selection_draws": 5, "processes": 2, {LONG}}}'))
-    assert out == {"draws": 105, "counted": 105, "world": 2}
+@pytest.mark.parametrize("world", [2, 4])
+def test_one_process_and_several_give_the_same_votes(tiny, reference, tmp_path, world):
+    options = f'{{"selection_draws": 5, "processes": {world}, {LONG}}}'
+    out = json.loads(tiny.run(tmp_path, options))
+    assert out == {"draws": 105, "counted": 105, "world": world}
     assert contents(tmp_path) == contents(reference)
     assert not (tmp_path / ".partial").exists()
 
