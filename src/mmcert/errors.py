@@ -23,5 +23,9 @@ class RecordError(MmcertError):
     """A run directory, votes file or checkpoint is not what it says, or of another schema."""
 
 
+class FullDiskError(MmcertError):
+    """A file did not fit on its disk; nothing half-written is left."""
+
+
 class UnsoundError(MmcertError):
     """What was asked for would not be a certificate; the message gives the reason."""

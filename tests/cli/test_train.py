@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 import yaml
+from rich.console import Console
 
 from mmcert.errors import ConfigError, MmcertError, RecordError, UnsoundError
 from mmcert.jobs.checkpoint import find_checkpoint, load_checkpoint, refuse_code
@@ -88,11 +89,15 @@ def test_a_checkpoint_rebuilds_its_base_model(trained, tiny_roads):
     assert labels.dtype == torch.int64
 
 
-def test_a_finished_training_says_so_and_is_left_alone(trained, compose_train):
-    before = (trained / "checkpoints" / "last.ckpt").read_bytes()
-    with pytest.raises(RecordError, match=r"is finished .*mmcert-certify checkpoint="):
-        train(stored_config(trained), trained)
-    assert (trained / "checkpoints" / "last.ckpt").read_bytes() == before
+def test_a_finished_training_says_so_gives_its_score_and_is_left_alone(trained):
+    before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
+    console = Console(record=True, width=500)
+    score = train(stored_config(trained), trained, console=console)
+    said = console.export_text()
+    assert "is finished: 6 epochs" in said
+    assert f"mmcert-certify checkpoint={trained}" in said
+    assert f"f-score {score:.4f}" in said
+    assert {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()} == before
 
 
 def test_a_run_directory_of_another_training_is_refused(trained, tiny):
@@ -253,8 +258,9 @@ def test_the_command_trains_and_names_the_next_one(tmp_path, tiny_overrides, tin
     assert run.returncode == 0, run.stderr
     assert f"mmcert-certify checkpoint={tmp_path / 'run'}" in run.stdout
     again = command([f"run_dir={tmp_path / 'run'}"], tmp_path)
-    assert again.returncode != 0
-    assert "is finished" in again.stderr
+    assert again.returncode == 0, again.stderr
+    assert "is finished" in again.stdout
+    assert f"mmcert-certify checkpoint={tmp_path / 'run'}" in again.stdout
 
 
 @pytest.mark.slow

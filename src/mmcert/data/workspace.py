@@ -17,6 +17,7 @@ from typing import Any
 
 import mmcert
 from mmcert.errors import DataError
+from mmcert.full_disk import full_disk
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
@@ -26,12 +27,22 @@ _UNFINISHED = ".unfinished-"
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A name to write to; the file appears under ``path`` when the block ends without error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A name to write to; the file appears under ``path`` when the block ends without error.
+
+    Raises:
+        FullDiskError: Where the disk is full; the old file is there, the new one is removed.
+    """
     temporary = path.with_name(f"{_UNFINISHED}{uuid.uuid4().hex}{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         os.replace(temporary, path)
+    except Exception as error:
+        temporary.unlink(missing_ok=True)  # first, so that the room it took counts as free
+        full = full_disk(error, path)
+        if full is not None:
+            raise full from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -15,6 +15,7 @@ from mmcert.certification.evaluate import evaluate
 from mmcert.certification.options import Option, parse_statistics
 from mmcert.certification.threat import budgets_from
 from mmcert.errors import ConfigError, RecordError
+from mmcert.jobs.alone import alone_with_ranks
 from mmcert.jobs.certify_config import merged_config
 from mmcert.jobs.checkpoint import find_checkpoint, load_checkpoint
 from mmcert.jobs.workload import build, build_data
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 _FINDING_SECONDS = 1800.0
 
 
+@alone_with_ranks
 def certify(
     config: Mapping[str, Any], run_dir: str | Path, *, console: Console | None = None
 ) -> dict[str, Any] | None:

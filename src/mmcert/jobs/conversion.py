@@ -16,6 +16,7 @@ from torch import Tensor
 from mmcert.data.datamodule import DataModule
 from mmcert.data.splits import SPLITS, is_partition_of
 from mmcert.errors import ConfigError, RecordError
+from mmcert.jobs.alone import alone
 from mmcert.jobs.checkpoint import read_plain, refuse_code
 from mmcert.jobs.training.plan import check_plan
 from mmcert.jobs.training.training import checkpoint_record
@@ -39,6 +40,7 @@ ENCODERS = {
 SHOWN = 12
 
 
+@alone
 def convert(given: Mapping[str, Any], run_dir: Path) -> str:
     """Write ``run_dir/checkpoints/best.ckpt`` from a public checkpoint.
 

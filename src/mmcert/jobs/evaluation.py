@@ -16,6 +16,7 @@ from mmcert.certification.evaluate import TARGET
 from mmcert.certification.evaluate import evaluate as certify_votes
 from mmcert.certification.threat import budgets_from
 from mmcert.errors import ConfigError
+from mmcert.jobs.alone import alone
 from mmcert.jobs.sources import SourceRun, check_untouched, check_votes_allow, source_run
 from mmcert.records.atomic import atomic_write
 from mmcert.records.folders import VotesFolders, find_votes
@@ -26,6 +27,7 @@ from mmcert.reporting.summary import print_summary
 DEFAULT_ALPHA = 0.001
 
 
+@alone
 def evaluate(
     config: Mapping[str, Any], run_dir: str | Path, *, console: Console | None = None
 ) -> dict[str, Any]:

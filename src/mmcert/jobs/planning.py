@@ -11,11 +11,13 @@ from rich.console import Console
 from mmcert.certification.options import default_statistics
 from mmcert.certification.threat import budgets_from
 from mmcert.errors import ConfigError
+from mmcert.jobs.alone import alone
 from mmcert.records.atomic import write_json
 from mmcert.reporting.plan import make_plan, plan_tables, plan_text
 from mmcert.theory.modality import modalities_from
 
 
+@alone
 def plan(
     config: Mapping[str, Any], run_dir: str | Path, *, console: Console | None = None
 ) -> dict[str, Any]:

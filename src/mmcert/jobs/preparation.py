@@ -6,7 +6,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from mmcert.errors import ConfigError, DataError
+from mmcert.errors import ConfigError, DataError, FullDiskError
+from mmcert.records.lock import only_one
 
 #: Problems that are printed one by one; the rest is counted.
 SHOWN = 200
@@ -44,8 +45,12 @@ def prepare(config: dict[str, Any]) -> str:
         raise ConfigError(f"seed={config['seed']} must be an integer.")
     if config["check"]:
         return _check(config, out)
+    beside = out.parent / f".{out.name}.lock"  # out itself must stay empty until it is whole
     try:
-        return known[name](config, out)
+        with only_one(out, "mmcert-prepare", file=beside, remedy="out"):
+            return known[name](config, out)
+    except FullDiskError as error:
+        raise FullDiskError(f"{error} What is finished stays in {out}.partial.") from error
     except OSError as error:
         raise DataError(
             f"{out}: cannot be written ({error}). What is finished stays in {out}.partial; the "

@@ -9,8 +9,10 @@ from typing import Any
 from rich.console import Console
 
 from mmcert.errors import ConfigError
+from mmcert.jobs.alone import alone
 
 
+@alone
 def report(
     config: Mapping[str, Any], run_dir: str | Path, *, console: Console | None = None
 ) -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mmcert.errors import RecordError
+from mmcert.full_disk import full_disk
 
 
 @contextlib.contextmanager
@@ -22,10 +23,16 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
 
     Args:
         path: The file to write; its folder is made where it is missing.
+
+    Raises:
+        FullDiskError: Where the disk is full; the old file is there, the new one is removed.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
+    except OSError as error:
+        raise full_disk(error, path) or error from None
     try:
         with os.fdopen(descriptor, "wb") as stream:
             yield stream
@@ -34,9 +41,12 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
         # mkstemp makes files that only their owner can read; results are as readable as any file.
         os.chmod(name, 0o666 & ~_umask())
         os.replace(name, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
+        full = full_disk(error, path)
+        if full is not None:
+            raise full from error
         raise
     _sync_folder(path.parent)
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from lightning_fabric import Fabric
 
+from mmcert.records.lock import only_one
 from mmcert.records.votes import read_meta
 from mmcert.voting.ballot import Ballot, device_name, make_voter
-from mmcert.voting.lock import only_one
 from mmcert.voting.loop import Voter, vote_units
 from mmcert.voting.plan import Unit, plan_units, share
 from mmcert.voting.processes import Report, run_processes, started_outside
@@ -44,7 +44,7 @@ def vote(ballot: Ballot, report: Report) -> Turnout:
         MmcertError: As the data set or the base model raise it; what was finished stays on disk.
     """
     # Processes that were started outside see each other through the process group.
-    held = nullcontext() if started_outside() else only_one(ballot.folder / PARTIAL)
+    held = nullcontext() if started_outside() else only_one(ballot.folder / PARTIAL, "vote count")
     with held:
         sequential = ballot.settings.mode == "sequential"
         work = SequentialVoting(ballot) if sequential else _PlannedVoting(ballot)

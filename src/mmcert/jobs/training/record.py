@@ -54,19 +54,31 @@ def checkpoint_record(
     }
 
 
-def best_score(run_dir: Path, monitor: str) -> float:
-    """The validation score of ``best.ckpt``.
+def best_score(run_dir: Path, score: str) -> float:
+    """A validation score of ``best.ckpt``, a finite number.
+
+    Args:
+        run_dir: Of the training.
+        score: See :func:`~mmcert.jobs.training.measurable.objective`.
 
     Raises:
-        ConfigError: Where training ended without a validation.
+        ConfigError: Where training ended without a validation that measured anything.
     """
     file = run_dir / "checkpoints" / "best.ckpt"
     if not file.is_file():
         raise ConfigError(
-            "training ended without a validation, so there is no best checkpoint; set "
-            "trainer.check_val_every_n_epoch to at most trainer.max_epochs."
+            f"{run_dir}: the training ended without a best checkpoint: no validation gave a finite "
+            f"score of finite weights. If it validated at all "
+            f"(trainer.check_val_every_n_epoch, trainer.limit_val_batches), its weights became NaN "
+            f"or infinite: set a lower task.lr or trainer.gradient_clip_val, in another run_dir."
         )
     for state in read_plain(file).get("callbacks", {}).values():
-        if state.get("monitor") == monitor and state.get("current_score") is not None:
-            return float(state["current_score"])
-    return math.nan  # chosen by another score, see callbacks.checkpoints.monitor
+        reached = state.get("score")
+        if reached is None and state.get("monitor") == score:  # of an earlier version
+            reached = state.get("current_score")
+        if reached is not None and math.isfinite(float(reached)):
+            return float(reached)
+    raise ConfigError(
+        f"{file} does not say which {score} it reached, so nothing compares it with others; "
+        f"validate with trainer.check_val_every_n_epoch, in another run_dir."
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,38 @@ import yaml
 from mmcert.errors import RecordError
 from mmcert.jobs.checkpoint import SCHEMA, read_plain, refuse_code
 from mmcert.jobs.training.record import CARRIED
+from mmcert.models.registry import encoding_by_modality
 
-#: Keys of the trainer section that may differ when an interrupted training goes on.
-MAY_DIFFER = ("trainer.threads", "trainer.log_every_n_steps")
+#: Keys that may differ when an interrupted training goes on: they change no weight, given that the
+#: folder holds the same samples, see :mod:`mmcert.jobs.training.same_data`.
+MAY_DIFFER = ("trainer.threads", "trainer.log_every_n_steps", "data.root", "data.workers")
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A training that a run directory holds.
+
+    Args:
+        last: Its ``last.ckpt``.
+        record: What that carries beside the weights.
+        epochs: Epochs that it has seen.
+        steps: Optimizer steps that it has made.
+        stopped: Whether early stopping has ended it.
+    """
+
+    last: Path
+    record: Mapping[str, Any]
+    epochs: int
+    steps: int
+    stopped: bool
+
+    def is_finished(self, config: Mapping[str, Any]) -> bool:
+        """Whether a training with these settings has nothing left to do."""
+        if self.stopped and (config.get("callbacks") or {}).get("early_stopping") is not None:
+            return True
+        epochs, steps = config["trainer"].get("max_epochs"), config["trainer"].get("max_steps")
+        enough = epochs not in (None, -1) and self.epochs >= epochs
+        return enough or 0 < (steps or -1) <= self.steps
 
 
 def stored_config(run_dir: Path) -> dict[str, Any] | None:
@@ -37,20 +67,44 @@ def stored_config(run_dir: Path) -> dict[str, Any] | None:
     return config
 
 
-def resumable(config: Mapping[str, Any], run_dir: Path) -> tuple[Path | None, int]:
-    """The ``last.ckpt`` to go on with and the epochs that it has seen; None and 0 for a new one.
+def earlier_training(run_dir: Path) -> Earlier | None:
+    """What ``run_dir`` holds of a training, or None.
 
     Raises:
-        RecordError: Where ``run_dir`` holds a finished or another training.
+        RecordError: Where its checkpoint cannot be read, or is of another version.
     """
     last = run_dir / "checkpoints" / "last.ckpt"
     if not last.is_file():
-        return None, 0
+        return None
     content = read_plain(last)
     record = content.get("mmcert") or {}
     if record.get("schema") != SCHEMA:
         raise RecordError(f"{last} is no checkpoint of this version; choose another run_dir.")
-    before = _flat({key: record["config"].get(key) for key in CARRIED})
+    stopped = any(
+        name.startswith("EarlyStopping") and state.get("wait_count", 0) >= state["patience"]
+        for name, state in content.get("callbacks", {}).items()
+    )
+    return Earlier(last, record, content["epoch"] + 1, content["global_step"], stopped)
+
+
+def stored_means(encoding: Mapping[str, Any], earlier: Earlier) -> dict[str, dict[str, Any]]:
+    """The encoding of each modality, with the constants that the earlier training filled in."""
+    stored = earlier.record["config"]
+    encodings = encoding_by_modality(encoding, tuple(stored["inputs"]))
+    for name, one in encodings.items():
+        before = stored["encoding"].get(name) or {}
+        if one["name"] == before.get("name") == "constant_mean" and one.get("value") is None:
+            one["value"] = before.get("value")
+    return encodings
+
+
+def check_same_training(config: Mapping[str, Any], earlier: Earlier, run_dir: Path) -> None:
+    """Refuse to go on with a training of other settings.
+
+    Raises:
+        RecordError: Naming a setting that differs.
+    """
+    before = _flat({key: earlier.record["config"].get(key) for key in CARRIED})
     now = _flat({key: config.get(key) for key in CARRIED})
     different = [
         key
@@ -65,15 +119,6 @@ def resumable(config: Mapping[str, Any], run_dir: Path) -> tuple[Path | None, in
             f"go on with it: mmcert-train run_dir={shlex.quote(str(run_dir))}; for another "
             f"training choose another run_dir."
         )
-    epochs, steps = config["trainer"].get("max_epochs"), config["trainer"].get("max_steps", -1)
-    done_epochs, done_steps = content["epoch"] + 1, content["global_step"]
-    if (epochs not in (None, -1) and done_epochs >= epochs) or 0 < (steps or -1) <= done_steps:
-        raise RecordError(
-            f"the training in {run_dir} is finished ({done_epochs} epochs, {done_steps} steps). "
-            f"Certify it: mmcert-certify checkpoint={shlex.quote(str(run_dir))}; for another "
-            f"training choose another run_dir."
-        )
-    return last, done_epochs
 
 
 def _flat(value: Any, key: str = "") -> dict[str, Any]:

@@ -17,6 +17,8 @@ from pytorch_lightning import callbacks as pl_callbacks
 from pytorch_lightning import loggers as pl_loggers
 
 from mmcert.errors import ConfigError
+from mmcert.jobs.training.best import BestCheckpoint, objective
+from mmcert.jobs.training.checkpoint_io import WholeCheckpoints
 
 #: Keys of the ``trainer`` section that are ours; all others are arguments of Lightning's Trainer.
 _OWN = ("threads",)
@@ -147,6 +149,7 @@ def build_trainer(
             **options,
             logger=logger if logger is not None else False,
             callbacks=[*callbacks, WorldSizeCheck(processes)],
+            plugins=[WholeCheckpoints()],
             default_root_dir=run_dir,
             enable_model_summary=False,
             enable_progress_bar=any(isinstance(c, pl_callbacks.ProgressBar) for c in callbacks),
@@ -166,13 +169,15 @@ def _checkpoints(run_dir: Path, monitor: str, options: dict[str, Any]) -> list[p
         "auto_insert_metric_name": False,
     }
     return [
-        pl_callbacks.ModelCheckpoint(filename="best", **common, **best),
+        BestCheckpoint(objective(options, monitor), filename="best", **common, **best),
         pl_callbacks.ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **common),
     ]
 
 
 def _early_stopping(run_dir: Path, monitor: str, options: dict[str, Any]) -> list[pl.Callback]:
-    return [pl_callbacks.EarlyStopping(**({"monitor": monitor, "mode": "max"} | options))]
+    # A validation that measured nothing is one without a better score, not a reason to end well.
+    chosen: dict[str, Any] = {"monitor": monitor, "mode": "max", "check_finite": False} | options
+    return [pl_callbacks.EarlyStopping(**chosen)]
 
 
 def _progress(run_dir: Path, monitor: str, options: dict[str, Any]) -> list[pl.Callback]:

@@ -14,19 +14,29 @@ import yaml
 from rich.console import Console
 
 from mmcert.data.datamodule import DataModule
+from mmcert.jobs.alone import alone_with_ranks
 from mmcert.jobs.checkpoint import refuse_code
+from mmcert.jobs.training.best import objective
 from mmcert.jobs.training.loaders import EpochSeeds, Loaders
+from mmcert.jobs.training.measurable import check_measurable
 from mmcert.jobs.training.plan import check_plan, count_elements, plan_encoding
 from mmcert.jobs.training.record import best_score, checkpoint_record
-from mmcert.jobs.training.resume import resumable
+from mmcert.jobs.training.resume import (
+    Earlier,
+    check_same_training,
+    earlier_training,
+    stored_means,
+)
+from mmcert.jobs.training.same_data import check_same_data, data_checksums
 from mmcert.jobs.training.trainer import build_callbacks, build_logger, build_trainer
-from mmcert.jobs.training.wording import preview, summary
+from mmcert.jobs.training.wording import finished, preview, summary
 from mmcert.models.registry import build_model
 from mmcert.records.atomic import atomic_write, write_json
-from mmcert.tasks.registry import build_task
+from mmcert.tasks.registry import TASKS, build_task
 from mmcert.theory.schemes import make_scheme
 
 
+@alone_with_ranks
 def train(
     given: Mapping[str, Any],
     run_dir: str | Path,
@@ -35,6 +45,8 @@ def train(
     multirun: bool = False,
 ) -> float:
     """Train a base model; go on where an earlier run in ``run_dir`` stopped.
+
+    A training that is finished there with the same settings is left as it is.
 
     Args:
         given: The resolved ``train`` configuration.
@@ -58,11 +70,24 @@ def train(
     refuse_code(config, "the configuration")
     config["data"]["root"] = str(Path(config["data"]["root"]).resolve())
     allow_code = tuple(config.get("allow_code") or ())
-    data = DataModule(config["data"], config["seed"], allow_code=allow_code)
+    earlier = earlier_training(run_dir)
+    if earlier is not None:
+        config["encoding"] = stored_means(config["encoding"], earlier)
+        check_same_training(config, earlier, run_dir)
+        if earlier.is_finished(config):
+            return _finished(config, run_dir, earlier, console)
+    data = DataModule(
+        config["data"],
+        config["seed"],
+        stored_split=None if earlier is None else earlier.record["split"],
+        allow_code=allow_code,
+    )
     dataset = data.dataset("train")
     check_plan(config, dataset)
+    check_measurable(config, data, TASKS[config["task"]["name"]].monitor)
+    if earlier is not None:
+        check_same_data(data, earlier.record, run_dir)
     config["encoding"] = plan_encoding(config, data)
-    earlier, done = resumable(config, run_dir)
     pl.seed_everything(config["seed"], verbose=False)
 
     net = build_model(
@@ -75,6 +100,7 @@ def train(
         **(config["model"].get("options") or {}),
     )
     record = checkpoint_record(config, data)
+    record["data_sha256"] = data_checksums(data)
     task = build_task(
         config["task"]["name"],
         net,
@@ -94,7 +120,7 @@ def train(
     callbacks = build_callbacks(
         config.get("callbacks") or {}, run_dir, monitor=task.monitor, logging=logger is not None
     )
-    loaders = Loaders(data, done)
+    loaders = Loaders(data, 0 if earlier is None else earlier.epochs)
     callbacks.append(EpochSeeds(loaders, config["seed"]))
     trainer = build_trainer(
         config["trainer"], run_dir, callbacks=callbacks, logger=logger, multirun=multirun
@@ -109,16 +135,39 @@ def train(
             soft_wrap=True,
         )
     try:
-        trainer.fit(task, datamodule=loaders, ckpt_path=None if earlier is None else str(earlier))
+        trainer.fit(
+            task, datamodule=loaders, ckpt_path=None if earlier is None else str(earlier.last)
+        )
     except SystemExit:
         if trainer.interrupted:  # Lightning turns an interruption into an exit; run_app explains it
             raise KeyboardInterrupt from None
         raise
-    score = best_score(run_dir, task.monitor)
+    judged_by = _judged_by(config)
+    score = best_score(run_dir, judged_by)
     if trainer.is_global_zero:
         console.print(
-            summary(config, run_dir, task.monitor, score, time.monotonic() - began),
+            summary(config, run_dir, judged_by, score, time.monotonic() - began),
             highlight=False,
             soft_wrap=True,
         )
     return score
+
+
+def _finished(
+    config: Mapping[str, Any], run_dir: Path, earlier: Earlier, console: Console
+) -> float:
+    """Say that nothing is left to do; the score of the training."""
+    judged_by = _judged_by(config)
+    score = best_score(run_dir, judged_by)
+    console.print(
+        finished(run_dir, judged_by, score, earlier.epochs, earlier.steps),
+        highlight=False,
+        soft_wrap=True,
+    )
+    return score
+
+
+def _judged_by(config: Mapping[str, Any]) -> str:
+    """The validation score that the training is judged by."""
+    chosen = (config.get("callbacks") or {}).get("checkpoints")
+    return objective(chosen, TASKS[config["task"]["name"]].monitor)

@@ -28,11 +28,20 @@ def preview(config: Mapping[str, Any], net: Any, batches: int, samples: int) -> 
     )
 
 
+def finished(run_dir: Path, monitor: str, score: float, epochs: int, steps: int) -> str:
+    """One paragraph: that nothing is left to do, and what to run next."""
+    return (
+        f"The training in {run_dir} is finished: {epochs} epochs, {steps} steps, "
+        f"{_score_name(monitor)} {score:.4f}. Nothing was changed. Next:\n"
+        f"  mmcert-certify checkpoint={shlex.quote(str(run_dir))}"
+    )
+
+
 def summary(
     config: Mapping[str, Any], run_dir: Path, monitor: str, score: float, seconds: float
 ) -> str:
     """One paragraph: what came out, where it is, what to run next."""
-    name = monitor.removeprefix("val/").replace("_", "-")
+    name = _score_name(monitor)
     kept = config["scheme"].get("k") or config["scheme"].get("ratio")
     return (
         f"Single sub-samples of the validation split reach {name} {score:.4f} at exactly the "
@@ -40,3 +49,7 @@ def summary(
         f"does better. Weights, configuration and split are in {run_dir}. Next:\n"
         f"  mmcert-certify checkpoint={shlex.quote(str(run_dir))}"
     )
+
+
+def _score_name(monitor: str) -> str:
+    return monitor.removeprefix("val/").replace("_", "-")

@@ -17,6 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 
+from mmcert.records.atomic import atomic_write
 from mmcert.reporting.runs import Run
 
 BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
@@ -133,10 +134,11 @@ def fit_scale(axes: Axes, steps: Sequence[int]) -> None:
 
 def save(figure: Figure, path: Path) -> bytes:
     """Write ``path`` (.png) and the same as .pdf for papers; returns the PNG."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=DPI, metadata={"Software": "mmcert"})
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=DPI, metadata={"Software": "mmcert"})
     figure.set_layout_engine("none")  # laid out by now: the PDF has the same layout, at no cost
-    figure.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})
-    path.write_bytes(stream.getvalue())
-    return stream.getvalue()
+    with atomic_write(path.with_suffix(".pdf")) as stream:
+        figure.savefig(stream, format="pdf", metadata={"CreationDate": None})
+    with atomic_write(path) as stream:
+        stream.write(png.getvalue())
+    return png.getvalue()
