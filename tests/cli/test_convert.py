@@ -179,10 +179,17 @@ def test_a_checkpoint_that_began_with_imagenet_weights_fetches_none_to_be_certif
     assert torch.equal(model.net.final.conv1.bias, public[1]["final.conv1.bias"])
 
 
-def test_a_run_directory_is_not_overwritten(public, config, tmp_path):
-    convert(config(public[0]), tmp_path / "run")
-    with pytest.raises(RecordError, match="exists"):
-        convert(config(public[0]), tmp_path / "run")
+def test_the_same_conversion_again_says_the_same_and_another_one_is_refused(
+    public, config, tmp_path
+):
+    first = convert(config(public[0]), tmp_path / "run")
+    written = (tmp_path / "run" / "checkpoints" / "best.ckpt").stat()
+    assert convert(config(public[0]), tmp_path / "run") == first
+    assert (tmp_path / "run" / "checkpoints" / "best.ckpt").stat() == written
+    other = {**public[1], "final.conv1.bias": public[1]["final.conv1.bias"] + 1}
+    for another in (config(saved(tmp_path, other)), config(public[0], "seed=1")):
+        with pytest.raises(RecordError, match="is not the conversion of this file"):
+            convert(another, tmp_path / "run")
 
 
 @pytest.mark.slow

@@ -6,12 +6,14 @@ import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 import mmcert
-from mmcert.errors import ConfigError, MmcertError
+from mmcert.cli import folders
+from mmcert.errors import ConfigError, FullDiskError, MmcertError
+from mmcert.full_disk import full_disk
 
 Job = Callable[[dict[str, Any], Path], Any]
 
@@ -56,14 +58,23 @@ def run_app(config_name: str, job: Job) -> None:
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
     begun: list[Path] = []
+    folders.register(make="--resolve" not in sys.argv)  # --cfg job --resolve only shows
+
+    def goes_on(run_dir: Path) -> str:
+        line = resume_line()
+        if "run_dir=" not in line and HydraConfig.get().mode == RunMode.RUN:
+            line += f" run_dir={shlex.quote(str(run_dir))}"
+        return f"To go on where it stopped:\n  {line}"
 
     def task(config: DictConfig) -> Any:
         run_dir = Path(HydraConfig.get().runtime.output_dir).resolve()
         begun.append(run_dir)
         try:
+            config.run_dir = str(run_dir)  # with hydra.run.dir= its default would make another
             plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
             assert isinstance(plain, dict)
-            return job({str(key): value for key, value in plain.items()}, run_dir)
+            with _full_disk_told():
+                return job({str(key): value for key, value in plain.items()}, run_dir)
         except (MmcertError, OmegaConfBaseException) as error:
             with contextlib.suppress(OSError):  # Hydra made the folder; leave none behind if empty
                 run_dir.rmdir()
@@ -72,15 +83,14 @@ def run_app(config_name: str, job: Job) -> None:
                     f"set {error.full_key}=; mmcert-{config_name} --help shows how."
                 )
             message = f"{config_name}: {error}"
+            if isinstance(error, FullDiskError):
+                message += f"\n{goes_on(run_dir)}"
             if HydraConfig.get().mode == RunMode.RUN:
                 _leave(message)
             # A sweep runs its other jobs first, and then fails with this.
             raise CompactHydraException(message) from None
         except KeyboardInterrupt:
-            line = resume_line()
-            if "run_dir=" not in line and HydraConfig.get().mode == RunMode.RUN:
-                line += f" run_dir={shlex.quote(str(run_dir))}"
-            print(f"\nInterrupted. To go on where it stopped:\n  {line}", file=sys.stderr)
+            print(f"\nInterrupted. {goes_on(run_dir)}", file=sys.stderr)
             raise SystemExit(130) from None
 
     command = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)
@@ -92,7 +102,10 @@ def run_app(config_name: str, job: Job) -> None:
     except (HydraException, OmegaConfBaseException) as error:
         if wants_tracebacks:
             raise
-        _leave(str(error) if str(error).startswith(config_name) else f"{config_name}: {error}")
+        # Around our message, where ${new_folder:...} could not be made, OmegaConf puts one of its own.
+        said = str(error).partition("ConfigError raised while resolving interpolation: ")[2]
+        message = said.splitlines()[0] if said else str(error)
+        _leave(message if message.startswith(config_name) else f"{config_name}: {message}")
     except OSError as error:
         if wants_tracebacks or begun or error.filename is None:
             raise  # not Hydra making the folder
@@ -103,6 +116,20 @@ def run_app(config_name: str, job: Job) -> None:
     finally:
         if not wants_tracebacks:
             del os.environ["HYDRA_FULL_ERROR"]
+
+
+@contextlib.contextmanager
+def _full_disk_told() -> Iterator[None]:
+    """Turn what libraries raise when their own files do not fit (a log, a cache) into our error."""
+    try:
+        yield
+    except MmcertError:
+        raise
+    except Exception as error:
+        full = full_disk(error)
+        if full is not None:
+            raise full from error
+        raise
 
 
 def _leave(message: str) -> NoReturn:

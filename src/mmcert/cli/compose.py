@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from mmcert.cli import folders
 from mmcert.cli._app import conf_dir
 from mmcert.errors import ConfigError
 
@@ -33,6 +34,7 @@ def compose(command: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     if not (conf_dir() / f"{command}.yaml").is_file():
         raise ConfigError(f"there is no command {command!r}; see {conf_dir()} for their names.")
     setup_globals()  # the resolver of ${now:...}
+    folders.register(make=False)
     earlier = GlobalHydra.instance().hydra  # compose inside a job of Hydra must not end it
     GlobalHydra.instance().clear()
     try:

@@ -46,22 +46,20 @@ def convert(given: Mapping[str, Any], run_dir: Path) -> str:
 
     Args:
         given: The resolved ``convert`` configuration: that of a training, ``source`` and ``split``.
-        run_dir: A folder without a checkpoint.
+        run_dir: A folder without a checkpoint, or with the one of the same conversion, which stays.
 
     Returns:
         What was done and what to run next.
 
     Raises:
         RecordError: Where the file is no RoadSeg of this configuration, naming every difference,
-            or ``run_dir`` holds a checkpoint.
+            or ``run_dir`` holds another checkpoint.
         ConfigError, DataError, UnsoundError: See ``train``.
     """
     config: dict[str, Any] = copy.deepcopy(dict(given))
     source, split = Path(config.pop("source")), config.pop("split")
     refuse_code(config, "the configuration")
     target = run_dir / "checkpoints" / "best.ckpt"
-    if target.exists():
-        raise RecordError(f"{target} exists; choose another run_dir.")
     weights = read_public(source)
     if config["model"]["name"] != "roadseg":
         raise ConfigError(f"model={config['model']['name']}: public checkpoints are of roadseg.")
@@ -88,12 +86,36 @@ def convert(given: Mapping[str, Any], run_dir: Path) -> str:
         "state_dict": {OURS + name: value for name, value in weights.items()},
         "mmcert": record,
     }
-    with atomic_write(target) as stream:
-        torch.save(content, stream)
+    if target.exists():
+        check_same_conversion(content, target)
+    else:
+        with atomic_write(target) as stream:
+            torch.save(content, stream)
     with atomic_write(run_dir / "config.yaml") as stream:
         stream.write(yaml.safe_dump(config, sort_keys=False).encode())
     write_json(run_dir / "split.json", record["split"])
     return _next(run_dir, target, len(weights), len(record["split"]["test"]), split is not None)
+
+
+def check_same_conversion(content: Mapping[str, Any], target: Path) -> None:
+    """Refuse to write over a checkpoint that is not of the same file, settings and split.
+
+    Raises:
+        RecordError: Where it is another one.
+    """
+    there = read_plain(target)
+    ours, theirs = content["mmcert"], there.get("mmcert") or {}
+    same = all(ours[key] == theirs.get(key) for key in ours if key != "versions")
+    weights, stored = content["state_dict"], there.get("state_dict") or {}
+    if same and weights.keys() == stored.keys():
+        same = all(torch.equal(value, stored[name]) for name, value in weights.items())
+    else:
+        same = False
+    if not same:
+        raise RecordError(
+            f"{target} exists, and is not the conversion of this file with these settings; choose "
+            f"another run_dir."
+        )
 
 
 def _next(run_dir: Path, target: Path, tensors: int, test: int, stated: bool) -> str:
