@@ -102,7 +102,7 @@ def run_app(config_name: str, job: Job) -> None:
     except (HydraException, OmegaConfBaseException) as error:
         if wants_tracebacks:
             raise
-        # Around our message, where ${new_folder:...} could not be made, OmegaConf puts one of its own.
+        # OmegaConf puts words of its own around what ${new_folder:...} could not make.
         said = str(error).partition("ConfigError raised while resolving interpolation: ")[2]
         message = said.splitlines()[0] if said else str(error)
         _leave(message if message.startswith(config_name) else f"{config_name}: {message}")
