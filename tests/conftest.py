@@ -1,5 +1,8 @@
 """One tiny trained base model for every test that needs a checkpoint."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,3 +58,24 @@ def trained(tmp_path_factory, tiny_roads, compose_train) -> Path:
     run_dir = tmp_path_factory.mktemp("training") / "tiny"
     train(compose_train(*TINY, f"data.root={tiny_roads}", f"run_dir={run_dir}"), run_dir)
     return run_dir
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """``small_disk(size)``: a real file system of that size (``16k``); called again, it grows."""
+    folder = tmp_path / "small_disk"
+
+    def mounted(size):
+        if sys.platform != "linux" or os.geteuid() != 0:
+            pytest.skip("only root of a Linux system can make a small file system")
+        again = "remount," if folder.exists() else ""
+        folder.mkdir(exist_ok=True)
+        command = ["mount", "-t", "tmpfs", "-o", f"{again}size={size}", "tmpfs", str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"no small file system can be mounted here: {done.stderr.strip()}")
+        return folder
+
+    yield mounted
+    if folder.is_mount():
+        subprocess.run(["umount", "-l", str(folder)], check=True)

@@ -1,11 +1,7 @@
 """A full disk costs nothing that was there, and is told in one sentence."""
 
-import contextlib
-import os
 import resource
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -17,11 +13,10 @@ from mmcert.records.atomic import atomic_write
 
 
 @pytest.fixture(params=["disk", "limit"])
-def small(request, tmp_path):
+def small(request, tmp_path, small_disk):
     """A folder into which at most a megabyte goes: a real file system of that size, or a limit."""
     if request.param == "disk":
-        with small_disk(tmp_path / "small", "1m") as folder:
-            yield folder
+        yield small_disk("1m")
         return
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -29,21 +24,6 @@ def small(request, tmp_path):
     yield tmp_path
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
     signal.signal(signal.SIGXFSZ, handler)
-
-
-@contextlib.contextmanager
-def small_disk(folder, size):
-    if sys.platform != "linux" or os.geteuid() != 0:
-        pytest.skip("only root of a Linux system can make a small file system")
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"no small file system can be mounted here: {done.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def arrays(stream):

@@ -90,3 +90,22 @@ def test_a_process_that_is_killed_stops_the_run_with_a_reason(tiny, tmp_path):
     last = err.strip().splitlines()[-1]
     assert "a voting process died" in last
     assert "SIGKILL" in last
+
+
+@pytest.mark.slow
+def test_a_full_disk_loses_no_vote_that_was_finished(tiny, small_disk, tmp_path):
+    folder = small_disk("20k")  # meta.json, and not all that follows; a file takes 4 KiB
+    options = '{"processes": 2, "config": {"samples": 8}}'
+    process = tiny.start(folder, options)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert ".npz could not be written: the disk is full" in err.strip().splitlines()[-1]
+    finished = contents(folder)
+    assert 0 < len(finished) < 8
+    assert not list(folder.rglob(".*.npz.*"))  # nothing half-written
+    small_disk("1m")
+    left = json.loads(tiny.run(folder, options))
+    assert left["draws"] < 240
+    tiny.run(tmp_path / "reference", options)
+    assert contents(folder) == contents(tmp_path / "reference")
+    assert contents(folder).items() >= finished.items()
