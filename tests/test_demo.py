@@ -101,3 +101,44 @@ def test_an_interruption_ends_both_and_shows_their_last_lines(demo, tmp_path):
     assert process.returncode == 130
     assert out.count("| Interrupted. To go on ...") == 2
     assert len(list((tmp_path / "seen").glob("*.interrupted"))) == 2
+
+
+@pytest.mark.slow
+def test_the_second_time_uses_what_is_finished_and_ends_with_the_report(tmp_path, tiny_overrides):
+    """The real commands, on data and nets of seconds."""
+    smaller = {
+        "prepare": ("scenes=12", "size=[32,96]", "validation=0.17", "test=0.33", "workers=1"),
+        "train": tiny_overrides,
+        "certify": ("voting.processes=1",),
+        "report": (),
+    }
+    (tmp_path / "bin").mkdir()
+    for name, overrides in smaller.items():
+        command = tmp_path / "bin" / f"mmcert-{name}"
+        more = " ".join(f"'{one}'" for one in overrides)
+        command.write_text(f'#!/bin/sh\nexec {sys.executable} -m mmcert.cli.{name} "$@" {more}\n')
+        command.chmod(0o755)
+
+    def run():
+        done = subprocess.run(
+            ["bash", str(SCRIPT), str(tmp_path / "out")],
+            env=os.environ | {"BIN": str(tmp_path / "bin"), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    run()
+    out = tmp_path / "out"
+    kept = [*out.rglob("*.ckpt"), *out.rglob("*.npz"), *(out / "data").rglob("*.png")]
+    assert len(kept) > 50
+    before = {path: path.stat().st_mtime_ns for path in kept}
+    (out / "report" / "index.html").unlink()
+    again = run()
+    assert again.count("is finished: 6 epochs") == 2
+    assert {path: path.stat().st_mtime_ns for path in kept} == before
+    assert (out / "report" / "index.html").is_file()
+    assert f"Open {out}/report/index.html" in again.splitlines()[-1]

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from mmcert.cli._app import run_app
-from mmcert.cli.folders import refuse_one_each
 from mmcert.errors import ConfigError
 from mmcert.jobs.certify_config import refuse_model_overrides
 
@@ -30,8 +29,13 @@ def job(config: dict[str, Any], run_dir: Path) -> dict[str, Any] | None:
     from rich.console import Console
 
     from mmcert.jobs.certification import certify
+    from mmcert.voting.processes import started_outside
 
-    refuse_one_each()
+    if started_outside() is not None and not any(a.startswith("run_dir=") for a in sys.argv[1:]):
+        raise ConfigError(
+            "several processes were started outside (srun or torchrun): set run_dir, so that all "
+            "of them write to the same place."
+        )
     return certify(config, run_dir, console=Console())
 
 

@@ -49,30 +49,3 @@ def new_folder(path: str) -> str:
         else:
             return str(folder)
     raise AssertionError
-
-
-def refuse_one_each() -> None:
-    """Refuse a default run directory for processes that srun or torchrun started.
-
-    Each would make one of its own. The jobs of a sweep share that of the command that started it.
-
-    Raises:
-        ConfigError: Where ``run_dir`` is not set.
-    """
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
-    from mmcert.voting.processes import started_outside
-
-    if started_outside() is None or not HydraConfig.initialized():
-        return
-    hydra = HydraConfig.get()
-    given = any(
-        one.lstrip("+").startswith(("run_dir=", "hydra.run.dir="))
-        for one in (*hydra.overrides.task, *hydra.overrides.hydra)
-    )
-    if hydra.mode == RunMode.RUN and not given:
-        raise ConfigError(
-            "several processes were started outside (srun or torchrun): set run_dir, so that all "
-            "of them write to the same place."
-        )

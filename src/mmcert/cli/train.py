@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from mmcert.cli._app import run_app
-from mmcert.cli.folders import refuse_one_each
 
 
 def main() -> None:
@@ -22,7 +21,6 @@ def job(config: dict[str, Any], run_dir: Path) -> float:
     from mmcert.jobs.training.resume import MAY_DIFFER, stored_config
     from mmcert.jobs.training.training import train
 
-    refuse_one_each()
     hydra = HydraConfig.get()
     named = {override.split("=")[0].lstrip("+") for override in hydra.overrides.task}
     stored = stored_config(run_dir) if named <= {"run_dir", *MAY_DIFFER} else None
