@@ -1,6 +1,8 @@
 """The demo script: its trainings side by side, what one of them does ends both or neither."""
 
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -8,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 import mmcert
 
@@ -44,6 +47,7 @@ def demo(tmp_path):
     """``demo(fate)``: the script with commands that only say what they were asked."""
     commands = tmp_path / "bin"
     commands.mkdir()
+    out = tmp_path / "it's (a) [test]"
     for name in ("prepare", "certify", "report", "train"):
         (commands / f"mmcert-{name}").write_text(TRAIN if name == "train" else ECHO)
         (commands / f"mmcert-{name}").chmod(0o755)
@@ -52,7 +56,7 @@ def demo(tmp_path):
     def start(fate):
         environment = {"BIN": str(commands), "SEEN": str(tmp_path / "seen"), "FATE": fate}
         return subprocess.Popen(
-            ["bash", str(SCRIPT), str(tmp_path / "out")],
+            ["bash", str(SCRIPT), str(out)],
             env=os.environ | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -69,14 +73,26 @@ def test_both_models_train_at_the_same_time_and_every_line_says_whose_it_is(demo
     out, err = demo("end").communicate(timeout=60)
     assert "mmcert              | epoch 1\n" in out, err
     assert "randomized_ablation | epoch 1\n" in out
+    # What is printed is what is run, and Hydra reads the folder that was named.
     steps = (tmp_path / "seen" / "lines").read_text().splitlines()
+    printed = [shlex.split(line) for line in re.findall(r"\x1b\[1m\$ (.*)\x1b\[0m", out)]
+    lines = [" ".join(words) for words in printed if words[0] != "mmcert-train"]
+    assert lines == steps
+    parser = OverridesParser.create()
+    named = [parser.parse_override(one).value() for one in printed[-1][1:]]
+    where = f"{tmp_path}/it's (a) [test]"
+    assert named == [
+        [f"{where}/mmcert", f"{where}/randomized_ablation"],
+        {"rgb": 4, "depth": 1},
+        where,
+    ]
     assert [line.split()[0].removeprefix("mmcert-") for line in steps] == [
         "prepare",
         "certify",
         "certify",
         "report",
     ]
-    assert f"Open {tmp_path / 'out'}/report/index.html" in out
+    assert f"Open {tmp_path}/it's (a) [test]/report/index.html" in out
 
 
 def test_one_that_fails_ends_the_demo_with_its_message(demo, tmp_path):
@@ -110,7 +126,7 @@ def test_the_second_time_uses_what_is_finished_and_ends_with_the_report(tmp_path
         "prepare": ("scenes=12", "size=[32,96]", "validation=0.17", "test=0.33", "workers=1"),
         "train": tiny_overrides,
         "certify": ("voting.processes=1",),
-        "report": (),
+        "report": ("ray={rgb: 1, depth: 2}",),
     }
     (tmp_path / "bin").mkdir()
     for name, overrides in smaller.items():
@@ -134,7 +150,7 @@ def test_the_second_time_uses_what_is_finished_and_ends_with_the_report(tmp_path
     run()
     out = tmp_path / "out"
     kept = [*out.rglob("*.ckpt"), *out.rglob("*.npz"), *(out / "data").rglob("*.png")]
-    assert len(kept) > 50
+    assert len(kept) == 4 + 8 + 36  # checkpoints, votes, images
     before = {path: path.stat().st_mtime_ns for path in kept}
     (out / "report" / "index.html").unlink()
     again = run()
