@@ -7,7 +7,7 @@ import pytest
 
 from mmcert.cli.prepare import job as prepare
 from mmcert.data.workspace import run_tasks
-from mmcert.errors import ConfigError, DataError
+from mmcert.errors import ConfigError, DataError, FullDiskError
 
 CONFIG = {
     "dataset": "synthetic_roads",
@@ -74,7 +74,8 @@ def test_a_full_disk_is_an_error_that_says_how_to_go_on(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(writer, "write_png", full)
-    with pytest.raises(DataError, match=r"No space left.*roads\.partial; the same command goes on"):
+    says = r"the disk is full.*same line again goes on.*What is finished stays in .*roads\.partial"
+    with pytest.raises(FullDiskError, match=says):
         run({}, tmp_path)
     assert not (tmp_path / "roads").exists()
 
