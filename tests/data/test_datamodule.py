@@ -70,7 +70,9 @@ def test_synthetic_scenes_are_float32_and_share_a_size(synthetic_root):
 
 
 def test_unknown_names_and_options_are_refused_with_what_there_is():
-    with pytest.raises(ConfigError, match=r"nuscenes.*avmnist, kitti_road, synthetic_roads"):
+    with pytest.raises(
+        ConfigError, match=r"nuscenes.*avmnist, kitti_road, ravdess, synthetic_roads"
+    ):
         dataset_class("nuscenes")
     with pytest.raises(ConfigError, match=r"data\.options\.colour.*outside, classes, depth_scale"):
         build_dataset("kitti_road", "test", root=".", colour=1)

@@ -16,6 +16,8 @@ DATASETS = {
     "kitti_road": "mmcert.data.roads.kitti_road:KittiRoad",
     "synthetic_roads": "mmcert.data.roads.synthetic_roads:SyntheticRoads",
     "avmnist": "mmcert.data.digits.avmnist:AVMNIST",
+    "ravdess": "mmcert.data.speech.ravdess:Ravdess",
+    "synthetic_speech": "mmcert.data.speech.synthetic_speech:SyntheticSpeech",
 }
 _COMMON = ("split", "root", "seed", "max_samples", "stored_split")
 

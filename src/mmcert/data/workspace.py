@@ -61,6 +61,21 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def changed_files(root: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """Files that are missing, or others than when the manifest was written, as problems."""
+    files = manifest.get("files", {})
+    if not isinstance(files, Mapping):
+        return [f"{root / MANIFEST}: 'files' must be {{name: SHA-256}}; prepare the data anew."]
+    problems = []
+    for name, checksum in files.items():
+        path = root / name
+        if not path.is_file():
+            problems.append(f"{path}: missing, but {MANIFEST} lists it.")
+        elif sha256(path) != checksum:
+            problems.append(f"{path}: changed since {MANIFEST} was written (another checksum).")
+    return problems
+
+
 class Workspace:
     """The folder that is being prepared.
 

@@ -22,6 +22,7 @@ from mmcert.records.folders import VotesFolders
 from mmcert.records.run import RunDescription, fingerprint, package_versions, read_run, write_run
 from mmcert.records.votes import VotesMeta, sample_ids, votes_sha256, write_meta
 from mmcert.reporting.summary import print_summary
+from mmcert.theory.attacks import Attack
 from mmcert.theory.encodings import check_encoding
 from mmcert.theory.planning import warnings_for
 from mmcert.voting.ballot import Ballot, draws_of_all
@@ -121,6 +122,7 @@ class Certification:
             )
         encodings = encoding_names(config["encoding"], list(self._dataset.inputs))
         check_encoding(encodings, self._kinds, self._spec.ratio is not None)
+        self._scheme.check(Attack(dict.fromkeys(encodings, 0), self._kinds))
         _, model = build(self._workload)
         self._settings = dataclasses.replace(settings, block=settings.block or model.default_block)
         self._rule = self._stopping_rule() if settings.mode == "sequential" else None

@@ -26,7 +26,12 @@ def prepare(config: dict[str, Any]) -> str:
         DataError: For a source or folder with problems, naming all of them.
     """
     name, out = config["dataset"], Path(str(config["out"]))  # out=2024 comes as a number
-    known = {"synthetic_roads": _synthetic_roads, "kitti_road": _kitti_road, "avmnist": _avmnist}
+    known = {
+        "synthetic_roads": _synthetic_roads,
+        "kitti_road": _kitti_road,
+        "avmnist": _avmnist,
+        "ravdess": _ravdess,
+    }
     if name not in known:
         raise ConfigError(f"dataset={name} cannot be prepared; choose one of {', '.join(known)}.")
     workers = config["workers"]
@@ -54,6 +59,10 @@ def _check(config: dict[str, Any], out: Path) -> str:
         from mmcert.data.digits.check import check_avmnist
 
         problems, summary = check_avmnist(out)
+    elif config["dataset"] == "ravdess":
+        from mmcert.data.speech.check import check_speech
+
+        problems, summary = check_speech(out, workers=config["workers"])
     else:
         from mmcert.data.roads.check import check_roads
         from mmcert.data.roads.kitti_road import ROAD_CLASSES, label_colours
@@ -123,4 +132,34 @@ def _avmnist(config: dict[str, Any], out: Path) -> str:
         f"avmnist needs no preparation: put MNIST's files and the folder recordings of the Free "
         f"Spoken Digit Dataset into {out}, then check them with "
         f"mmcert-prepare dataset=avmnist out={shlex.quote(str(out))} check=true"
+    )
+
+
+def _ravdess(config: dict[str, Any], out: Path) -> str:
+    if config["source"] is None:
+        raise ConfigError(
+            "dataset=ravdess needs source=, a folder below which the archives of RAVDESS "
+            "(https://zenodo.org/records/1188976) are unpacked, or what "
+            "mmcert-prepare dataset=synthetic_speech wrote."
+        )
+    if not isinstance(config["strict"], bool):
+        raise ConfigError(f"strict={config['strict']} must be true or false.")
+    from mmcert.data.speech.prepare_ravdess import prepare_ravdess
+    from mmcert.data.speech.prepared_notes import notes
+
+    prepared = prepare_ravdess(
+        Path(str(config["source"])),
+        out,
+        modalities=config["modalities"],
+        window=config["window"],
+        crop=config["crop"],
+        detector=config["detector"],
+        allow_code=config["allow_code"],
+        strict=config["strict"],
+        workers=config["workers"],
+    )
+    experiment = "ravdess_mmcert" if "video" in prepared["modalities"] else "ravdess_audio"
+    return (
+        f"{out} holds {notes(prepared, SHOWN)}\nNext:\n"
+        f"  mmcert-train experiment={experiment} data.root={shlex.quote(str(out))}"
     )

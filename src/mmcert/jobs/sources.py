@@ -13,7 +13,9 @@ from mmcert.errors import RecordError
 from mmcert.records.folders import VotesFolders
 from mmcert.records.run import RunDescription, read_run
 from mmcert.records.votes import votes_sha256
+from mmcert.theory.attacks import Attack
 from mmcert.theory.encodings import check_encoding
+from mmcert.theory.schemes import SCHEMES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,12 +89,13 @@ def check_votes_allow(
     kinds: Mapping[str, str] | str,
     say: Callable[[str], None],
 ) -> None:
-    """Refuse threat kinds that the encoding of the base model's input does not allow.
+    """Refuse threat kinds that the elements or the encoding of the model's input do not allow.
 
     Raises:
         UnsoundError: With the reason.
     """
     names = votes.meta.names
+    SCHEMES[votes.meta.scheme](votes.meta.modalities).check(Attack(dict.fromkeys(names, 0), kinds))
     encoding = source.config.get("encoding") if source is not None else None
     if not isinstance(encoding, Mapping):
         asked = {kinds} if isinstance(kinds, str) else set(kinds.values())

@@ -85,9 +85,7 @@ class VotesMeta:
             "schema": self.schema,
             "task": self.task,
             "scheme": self.scheme,
-            "modalities": {
-                m.name: {"n": m.n, "k": m.k, "element": m.element} for m in self.modalities
-            },
+            "modalities": {m.name: _described(m) for m in self.modalities},
             "draws": self.draws,
             "classes": self.classes,
             "ignore_index": self.ignore_index,
@@ -99,6 +97,13 @@ class VotesMeta:
             if getattr(self, name) is not None:
                 document[name] = getattr(self, name)
         return document
+
+
+def _described(modality: Modality) -> dict[str, Any]:
+    entry: dict[str, Any] = {"n": modality.n, "k": modality.k, "element": modality.element}
+    if modality.modification_only:
+        entry["modification_only"] = modality.modification_only
+    return entry
 
 
 def _is_count(value: object, least: int) -> bool:
@@ -155,7 +160,13 @@ def _modalities(described: object) -> tuple[Modality, ...]:
         if absent:
             raise RecordError(f"modalities.{name}: {' and '.join(absent)} missing.")
         result.append(
-            Modality(name, entry["n"], entry["k"], str(entry.get("element") or "element"))
+            Modality(
+                name,
+                entry["n"],
+                entry["k"],
+                str(entry.get("element") or "element"),
+                str(entry.get("modification_only") or ""),
+            )
         )
     return tuple(result)
 

@@ -6,7 +6,7 @@ import hashlib
 import math
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from mmcert.errors import ConfigError, RecordError
 from mmcert.records.atomic import atomic_write
 from mmcert.records.ids import check_id
 from mmcert.records.meta import REMEDY, VotesMeta, read_meta, write_meta
-from mmcert.theory.modality import Modality
 from mmcert.theory.schemes import SCHEMES, Scheme
 
 __all__ = [
@@ -210,8 +209,7 @@ def _scheme(arrays: dict[str, NDArray[Any]], path: Path, meta: VotesMeta) -> Sch
             ns = columns.get("n", [m.n for m in modalities])
             ks = columns.get("k", [m.k for m in modalities])
             modalities = tuple(
-                Modality(m.name, n, k, m.element)
-                for m, n, k in zip(modalities, ns, ks, strict=True)
+                replace(m, n=n, k=k) for m, n, k in zip(modalities, ns, ks, strict=True)
             )
         return SCHEMES[meta.scheme](modalities)
     except ConfigError as error:

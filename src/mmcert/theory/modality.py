@@ -19,6 +19,8 @@ class Modality:
         n: Basic elements in the sample, at least 1.
         k: Elements that a draw retains, ``0 <= k <= n``. 0 means that the modality is unused.
         element: What one basic element is, e.g. ``pixel (all channels)``; certificates repeat it.
+        modification_only: Why no element can be added or deleted, see :class:`InputSpec`; empty
+            where it can.
 
     Raises:
         ConfigError: Where ``n`` or ``k`` is out of range.
@@ -28,6 +30,7 @@ class Modality:
     n: int
     k: int
     element: str = "element"
+    modification_only: str = ""
 
     def __post_init__(self) -> None:
         for field in ("n", "k"):
@@ -74,6 +77,7 @@ def modalities_from(
     k: Mapping[str, int] | None = None,
     ratio: Mapping[str, float] | None = None,
     elements: Mapping[str, str] | None = None,
+    modification_only: Mapping[str, str] | None = None,
 ) -> tuple[Modality, ...]:
     """The modalities of a sample with ``n`` elements each, from counts or from ratios.
 
@@ -82,6 +86,7 @@ def modalities_from(
         k: Retained elements per modality. Exactly one of ``k`` and ``ratio`` is given.
         ratio: Retained ratio per modality (modification only).
         elements: What an element is, per modality.
+        modification_only: Why no element can be added or deleted, per modality where it is so.
 
     Raises:
         ConfigError: Where the names differ, or not exactly one of ``k`` and ``ratio`` is given.
@@ -103,10 +108,15 @@ def modalities_from(
         if k is not None
         else {name: retained_count(given[name], n[name]) for name in n}
     )
-    described = elements or {}
+    described, fixed = elements or {}, modification_only or {}
     return tuple(
-        Modality(name, n[name], counts[name], described.get(name, "element")) for name in n
+        Modality(name, n[name], counts[name], described.get(name, "element"), fixed.get(name, ""))
+        for name in n
     )
+
+
+#: Why pixels can only be modified.
+ON_A_GRID = "pixels have their places on a grid, and none can be added or deleted"
 
 
 @dataclass(frozen=True)
@@ -117,6 +127,9 @@ class InputSpec:
         shape: Shape of one sample's tensor without a batch axis; None where it varies.
         element_axes: The axes that count elements; the others belong to each element.
         element: What one element is, e.g. ``pixel (all channels)``.
+        modification_only: Why no element can be added or deleted: elements are not a sequence, or
+            which of them there are was decided by others (a window placed by the duration, a
+            uniform choice, padding). Empty where it can; the schemes refuse every other threat.
 
     >>> InputSpec((3, None, None), (1, 2), "pixel (all channels)").count((3, 375, 1242))
     465750
@@ -125,6 +138,7 @@ class InputSpec:
     shape: tuple[int | None, ...]
     element_axes: tuple[int, ...]
     element: str
+    modification_only: str = ""
 
     def count(self, shape: tuple[int, ...]) -> int:
         """``n`` of a tensor of that shape (element axes in C order make the element index)."""

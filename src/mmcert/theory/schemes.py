@@ -146,13 +146,19 @@ class Scheme(ABC):
         raise ConfigError(f"unknown modality '{name}'; this scheme has {known}.")
 
     def check(self, attack: Attack) -> None:
-        """Refuse a budget or a threat kind for an unknown modality.
+        """Refuse an unknown modality, and a threat that its elements are not there for.
 
         Raises:
             ConfigError: With the known names.
+            UnsoundError: For another kind than modification of a modality whose elements can only
+                be modified, with the reason.
         """
         for name in attack.budget:
-            self.modality(name)
+            reason, kind = self.modality(name).modification_only, attack.kind(name)
+            if reason and kind is not ThreatKind.MODIFICATION:
+                raise UnsoundError(
+                    f"{kind} of modality '{name}' cannot be certified, only modification: {reason}."
+                )
         if not isinstance(attack.kinds, str):
             for name in attack.kinds:
                 self.modality(name)
@@ -285,6 +291,7 @@ def make_scheme(
     k: Mapping[str, int] | None = None,
     ratio: Mapping[str, float] | None = None,
     elements: Mapping[str, str] | None = None,
+    modification_only: Mapping[str, str] | None = None,
 ) -> Scheme:
     """The scheme of that name for a sample with ``n`` elements per modality.
 
@@ -293,4 +300,6 @@ def make_scheme(
     """
     if name not in SCHEMES:
         raise ConfigError(f"unknown scheme {name!r}; choose one of {', '.join(SCHEMES)}.")
-    return SCHEMES[name](modalities_from(n, k=k, ratio=ratio, elements=elements))
+    return SCHEMES[name](
+        modalities_from(n, k=k, ratio=ratio, elements=elements, modification_only=modification_only)
+    )

@@ -160,8 +160,14 @@ class SchemeSpec:
         if missing:
             raise DataError(f"sample '{sample['id']}' has no modality '{missing[0]}'.")
         n = {name: spec.count(tuple(inputs[name].shape)) for name, spec in specs.items()}
-        elements = {name: spec.element for name, spec in specs.items()}
         try:
-            return make_scheme(self.name, n, k=self.k, ratio=self.ratio, elements=elements)
+            return make_scheme(
+                self.name,
+                n,
+                k=self.k,
+                ratio=self.ratio,
+                elements={name: spec.element for name, spec in specs.items()},
+                modification_only={name: spec.modification_only for name, spec in specs.items()},
+            )
         except ConfigError as error:
             raise ConfigError(f"sample '{sample['id']}': {error}") from None

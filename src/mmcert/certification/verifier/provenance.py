@@ -236,6 +236,10 @@ def check_document(
 
 def check_encoding(source: Mapping[str, Any], case: Case, findings: Findings) -> None:
     """Equal sub-samples gave equal inputs: what the base model saw is sound against the threat."""
+    for name, reason in case.meta.modification_only.items():
+        kind = case.kinds.get(name, "modification")
+        message = f"meta.json: {kind} of {name} cannot be certified, only modification: {reason}"
+        findings.check("settings", kind == "modification", message)
     encoding = source.get("encoding")
     if not isinstance(encoding, Mapping):
         findings.skip("encoding of the base model's input (no configuration says it)")

@@ -27,12 +27,16 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Meta:
-    """``meta.json``: what all samples have in common; ``sizes`` is ``(n, k)`` per modality."""
+    """``meta.json``: what all samples have in common; ``sizes`` is ``(n, k)`` per modality.
+
+    ``modification_only`` has the reason for each modality whose elements can only be modified.
+    """
 
     task: str
     scheme: str
     sizes: Mapping[str, tuple[int, int]]
     elements: Mapping[str, str]
+    modification_only: Mapping[str, str]
     draws: int
     classes: int
     ignore_index: int
@@ -156,6 +160,11 @@ def _read_meta(folder: Path) -> Meta:
             elements={
                 name: str(one.get("element") or "element")
                 for name, one in document["modalities"].items()
+            },
+            modification_only={
+                name: str(one["modification_only"])
+                for name, one in document["modalities"].items()
+                if one.get("modification_only")
             },
             draws=document["draws"],
             classes=len(classes) if isinstance(classes, list) else classes,

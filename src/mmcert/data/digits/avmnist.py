@@ -19,7 +19,7 @@ from mmcert.data.base import Item, MultiModalDataset
 from mmcert.data.digits.avmnist_files import RATE, Recording, find_recordings, read_images, read_wav
 from mmcert.data.splits import seeded_hash, seeded_order
 from mmcert.errors import DataError
-from mmcert.theory.modality import InputSpec
+from mmcert.theory.modality import ON_A_GRID, InputSpec
 
 CHUNKS = 50
 TEST_IMAGES = 1000
@@ -56,8 +56,14 @@ class AVMNIST(MultiModalDataset):
     task = "classification"
     classes = tuple(str(digit) for digit in range(10))
     inputs = {  # noqa: RUF012 - the base class declares it for instances; nobody writes to it
-        "image": InputSpec((1, 28, 28), (1, 2), "pixel"),
-        "audio": InputSpec((CHUNKS, RATE // CHUNKS), (0,), "chunk of 160 samples at 8 kHz"),
+        "image": InputSpec((1, 28, 28), (1, 2), "pixel", ON_A_GRID),
+        "audio": InputSpec(
+            (CHUNKS, RATE // CHUNKS),
+            (0,),
+            "chunk of 160 samples at 8 kHz",
+            "a recording is cut off or filled up with silence after one second, so an element "
+            "added or deleted would move others in or out",
+        ),
     }
 
     def __init__(

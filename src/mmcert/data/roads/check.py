@@ -15,7 +15,7 @@ from mmcert.data.problems import gather
 from mmcert.data.roads.calibration import read_calibration
 from mmcert.data.roads.kitti_layouts import FOLDERS, Frame, find_layout, splits_of, visible_files
 from mmcert.data.splits import SPLITS
-from mmcert.data.workspace import MANIFEST, read_manifest, run_tasks, sha256
+from mmcert.data.workspace import MANIFEST, changed_files, read_manifest, run_tasks
 
 
 def check_roads(
@@ -52,7 +52,7 @@ def check_roads(
         problems += report.problems
     problems += _not_read(root, layout.frames)
     if manifest is not None:
-        problems += _changed_files(root, manifest)
+        problems += changed_files(root, manifest) + _added_images(root, manifest)
     problems += layout.bad_names
     splits = gather(problems, splits_of, replace(layout, bad_names=()), root, 0) or {}
     stated = layout.kind == "split" or (manifest or {}).get("split") is not None
@@ -151,19 +151,12 @@ def _not_read(root: Path, frames: Mapping[str, Frame]) -> list[str]:
     return problems
 
 
-def _changed_files(root: Path, manifest: Mapping[str, Any]) -> list[str]:
-    problems = []
-    files = manifest.get("files", {})
-    if not isinstance(files, Mapping):
-        return [f"{root / MANIFEST}: 'files' must be {{name: SHA-256}}; prepare the data anew."]
-    for name, checksum in files.items():
-        path = root / name
-        if not path.is_file():
-            problems.append(f"{path}: missing, but {MANIFEST} lists it.")
-        elif sha256(path) != checksum:
-            problems.append(f"{path}: changed since {MANIFEST} was written (another checksum).")
-    if files:
-        for path in sorted(root.rglob("image_2/*.png")):
-            if not path.name.startswith(".") and path.relative_to(root).as_posix() not in files:
-                problems.append(f"{path}: is not listed in {MANIFEST}; it was added later.")
-    return problems
+def _added_images(root: Path, manifest: Mapping[str, Any]) -> list[str]:
+    files = manifest.get("files")
+    if not files or not isinstance(files, Mapping):
+        return []
+    return [
+        f"{path}: is not listed in {MANIFEST}; it was added later."
+        for path in sorted(root.rglob("image_2/*.png"))
+        if not path.name.startswith(".") and path.relative_to(root).as_posix() not in files
+    ]

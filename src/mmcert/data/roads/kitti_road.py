@@ -20,7 +20,7 @@ from mmcert.data.images import Colour, read_depth, read_label, read_rgb
 from mmcert.data.roads.calibration import read_calibration
 from mmcert.data.roads.kitti_layouts import Frame, find_layout, splits_of
 from mmcert.errors import ConfigError
-from mmcert.theory.modality import InputSpec
+from mmcert.theory.modality import ON_A_GRID, InputSpec
 
 #: Class -> colour in ``gt_image_2``.
 ROAD_CLASSES: dict[str, Colour] = {"background": (255, 0, 0), "road": (255, 0, 255)}
@@ -56,8 +56,8 @@ class KittiRoad(MultiModalDataset):
     task = "segmentation"
     classes: tuple[str, ...] = tuple(ROAD_CLASSES)
     inputs = {  # noqa: RUF012 - the base class declares it for instances; nobody writes to it
-        "rgb": InputSpec((3, None, None), (1, 2), "pixel (all channels)"),
-        "depth": InputSpec((1, None, None), (1, 2), "pixel of the depth map"),
+        "rgb": InputSpec((3, None, None), (1, 2), "pixel (all channels)", ON_A_GRID),
+        "depth": InputSpec((1, None, None), (1, 2), "pixel of the depth map", ON_A_GRID),
     }
 
     def __init__(

@@ -44,7 +44,13 @@ def check_plan(config: Mapping[str, Any], dataset: MultiModalDataset) -> None:
     first = dataset[0]
     n = count_elements(dataset.inputs, first["inputs"])
     try:
-        scheme = make_scheme(section["name"], n, k=section.get("k"), ratio=section.get("ratio"))
+        scheme = make_scheme(
+            section["name"],
+            n,
+            k=section.get("k"),
+            ratio=section.get("ratio"),
+            modification_only={m: spec.modification_only for m, spec in dataset.inputs.items()},
+        )
     except ConfigError as error:
         raise ConfigError(f"sample '{first['id']}': {error}") from error
     threat = config.get("threat") or {}
@@ -58,6 +64,7 @@ def check_plan(config: Mapping[str, Any], dataset: MultiModalDataset) -> None:
     encodings = encoding_by_modality(config["encoding"], tuple(dataset.inputs))
     names = {name: one["name"] for name, one in encodings.items()}
     check_encoding(names, kinds, section.get("ratio") is not None)
+    scheme.check(Attack(dict.fromkeys(n, 0), kinds))  # what the elements themselves allow
 
 
 def _corners(threat: Mapping[str, Any]) -> list[dict[str, int]]:
