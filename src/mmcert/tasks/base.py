@@ -64,7 +64,9 @@ class AblatedTask(pl.LightningModule):
         momentum: Of SGD.
         schedule: Of the learning rate.
         step_epochs: Of the schedule ``step``.
-        step_factor: Of the schedule ``step``.
+        step_factor: Of the schedules ``step`` and ``milestones``.
+        dampening: Of SGD's momentum.
+        milestones: Of the schedule ``milestones``.
         label_smoothing: Of the cross-entropy.
         augment: Augmentations of a training batch by name, each with its options.
 
@@ -97,6 +99,8 @@ class AblatedTask(pl.LightningModule):
         schedule: str = "one_cycle",
         step_epochs: int = 25,
         step_factor: float = 0.9,
+        dampening: float = 0.0,
+        milestones: Sequence[int] | None = None,
         label_smoothing: float = 0.0,
         augment: Mapping[str, Mapping[str, Any] | None] | None = None,
     ) -> None:
@@ -132,7 +136,15 @@ class AblatedTask(pl.LightningModule):
         self._factor = (low, high)
         self._ablations, self._validation_draws = ablations, validation_draws
         self._optimization = Optimization(
-            optimizer, lr, weight_decay, momentum, schedule, step_epochs, step_factor
+            optimizer,
+            lr,
+            weight_decay,
+            momentum,
+            schedule,
+            step_epochs,
+            step_factor,
+            dampening,
+            tuple(milestones or ()),
         )
         self._loss = nn.CrossEntropyLoss(ignore_index=255, label_smoothing=label_smoothing)
         self._augment = build_augmentations(augment or {})
