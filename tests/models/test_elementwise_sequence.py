@@ -30,7 +30,9 @@ def net(encoding="retained_indicator", inputs=INPUTS, **options):
         encoding={"name": encoding},
         **(SMALL | options),
     )
-    with torch.no_grad():  # the constants of absent modalities begin at 0
+    with torch.no_grad():  # labels that differ between draws; constants that begin at 0
+        for pool in model.pools.values():
+            pool.contribute.weight.mul_(20)
         for pool in model.pools.values():
             torch.nn.init.normal_(pool.absent)
             torch.nn.init.normal_(pool.number)

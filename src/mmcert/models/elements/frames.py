@@ -18,13 +18,16 @@ def _check_picture(name: str, shape: tuple[int, ...]) -> None:
 
 
 class FrameCNN(ElementEncoder):
-    """Convolutions of stride 2, flattened: where something is in the face counts.
+    """Convolutions with strides, flattened: where something is in the face counts.
+
+    The first one steps by 4 pixels (half the cost of a network that halves the frame twice), the
+    others halve.
 
     Args:
-        shape: ``(channels, H, W)``, sides at least ``2 ** len(widths)`` pixels.
+        shape: ``(channels, H, W)``, sides at least ``2 ** (len(widths) + 1)`` pixels.
         places: See :class:`ElementEncoder`.
         features: D.
-        widths: Channels after each halving.
+        widths: Channels after each convolution.
 
     Raises:
         ConfigError: For elements that are no pictures, or too small ones.
@@ -35,21 +38,22 @@ class FrameCNN(ElementEncoder):
         shape: tuple[int, ...],
         places: int | None,
         features: int,
-        widths: tuple[int, ...] = (16, 32, 48, 64),
+        widths: tuple[int, ...] = (24, 48, 64),
     ) -> None:
         super().__init__(shape, places, features)
         _check_picture("frame_cnn", shape)
-        if min(shape[1:]) < 2 ** len(widths):
+        if min(shape[1:]) < 2 ** (len(widths) + 1):
             raise ConfigError(
-                f"the encoder 'frame_cnn' halves a frame {len(widths)} times; frames of "
+                f"the encoder 'frame_cnn' shrinks a frame by {2 ** (len(widths) + 1)}; frames of "
                 f"{shape[1]}x{shape[2]} pixels are too small. Give it fewer widths."
             )
         layers: list[nn.Module] = []
         channels = shape[0]
-        for width in widths:
+        for number, width in enumerate(widths):
+            kernel, stride = (5, 4) if number == 0 else (3, 2)
             # One group: the statistics of one frame alone.
             layers += [
-                nn.Conv2d(channels, width, 3, stride=2, padding=1, bias=False),
+                nn.Conv2d(channels, width, kernel, stride, padding=kernel // 2, bias=False),
                 nn.GroupNorm(1, width),
                 nn.ReLU(),
             ]
