@@ -81,7 +81,7 @@ def test_features_do_not_depend_on_what_is_encoded_beside_an_element(dtype):
         for kept in ([0], [3, 17], [16, 1, 9], list(range(5, 18))):
             places = torch.tensor(kept)
             for name, x in inputs.items():
-                alone = model._table(name, x[places], places)
+                alone = model.table(name, x[places], places)
                 assert torch.equal(alone, whole[name][places])
 
 

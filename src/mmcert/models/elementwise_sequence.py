@@ -167,14 +167,14 @@ class ElementwiseSequence(BaseModel):
 
     def logits(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Tensor:
         """Logits of ablated inputs; see :class:`BaseModel`."""
-        return self._head(self._pooled(inputs, masks))
+        return self.head(self._pooled(inputs, masks))
 
     def forward(
         self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor]
     ) -> Tensor | tuple[Tensor, list[Tensor]]:
         """The logits; in training also those of each modality alone, (R, C) each."""
         pooled = self._pooled(inputs, masks)
-        logits = self._head(pooled)
+        logits = self.head(pooled)
         if not self.training or not self.auxiliary:
             return logits
         return logits, [
@@ -189,10 +189,10 @@ class ElementwiseSequence(BaseModel):
             elements = self._layouts[name](inputs[name])  # (B, n, *element)
             once = retained_once(masks[name], len(elements))
             chosen = elements[once.samples, once.places]
-            pooled.append(self.pools[name](self._table(name, chosen, once.places), once.bags))
+            pooled.append(self.pools[name](self.table(name, chosen, once.places), once.bags))
         return pooled
 
-    def _table(self, name: str, elements: Tensor, places: Tensor) -> Tensor:
+    def table(self, name: str, elements: Tensor, places: Tensor) -> Tensor:
         """What elements (U, *element) at those places contribute, a row each."""
         placed = self._layouts[name].places is not None
 
@@ -223,7 +223,7 @@ class ElementwiseSequence(BaseModel):
         for name, x in self._on_device(sample).items():
             elements = self._layouts[name](x)[0]
             places = torch.arange(len(elements), device=x.device)
-            tables[name] = self._table(name, elements, places)
+            tables[name] = self.table(name, elements, places)
         return {"id": sample["id"], "tables": tables}
 
     def label(self, state: Any, subsets: Mapping[str, Subset]) -> Tensor:
@@ -233,13 +233,13 @@ class ElementwiseSequence(BaseModel):
             NonFiniteLogitsError: Naming the sample.
         """
         tables = state["tables"]
-        logits = self._head(
+        logits = self.head(
             [self.pools[name](tables[name], bags_of(subsets[name])) for name in self._modalities]
         )
         check_finite(logits, state["id"])
         return logits.argmax(1)
 
-    def _head(self, pooled: Sequence[Tensor]) -> Tensor:
+    def head(self, pooled: Sequence[Tensor]) -> Tensor:
         """What the modalities give, (R, H) each, to logits (R, C)."""
         x = self.dropout(F.relu(torch.stack(list(pooled)).sum(0) + self.bias))
         x = x + F.relu(self.second(x))
