@@ -119,6 +119,7 @@ def test_the_avmnist_experiments_run(compose_train, tmp_path, scheme):
     [
         "synthetic_speech_mmcert",
         "synthetic_speech_randomized_ablation",
+        "synthetic_speech_many_counts",
         "ravdess_mmcert",
         "ravdess_randomized_ablation",
         "ravdess_audio",

@@ -65,7 +65,7 @@ class FrameCNN(ElementEncoder):
 
     def forward(self, elements: Tensor, places: Tensor | None) -> Tensor:
         """See the base class."""
-        return self.output(self.layers(elements - 0.5).flatten(1), places)
+        return self.output(self.layers(elements).flatten(1), places)
 
 
 class TimmFrames(ElementEncoder):
