@@ -175,6 +175,17 @@ def test_training_gives_each_modality_a_head_of_its_own():
     assert not isinstance(net(auxiliary=False).train()(x, masks), tuple)
 
 
+def test_mixed_precision_trains_and_votes():
+    model, drawn = net().train(), subsets(draws=8)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits, auxiliary = model(batch(sample(0), sample(1)), masks_of(drawn))
+        (logits.float().sum() + auxiliary[0].float().sum()).backward()
+        with torch.inference_mode():
+            labels = model.eval().label(model.prepare(sample()), drawn)
+    assert labels.shape == (8,)
+    assert model.encoders["video"].layers[0].weight.grad.abs().sum() > 0
+
+
 def test_training_encodes_only_what_is_retained():
     model, masks = net().train(), masks_of(subsets(draws=4))
     seen = []

@@ -40,7 +40,10 @@ class RetainedPooling(nn.Module):
 
     def table(self, features: Tensor) -> Tensor:
         """Features (U, D) to what each element contributes (U, 2 H + heads)."""
-        mean, value, score = self._parts(self.contribute(features))
+        contributed = self.contribute(features)
+        if contributed.dtype in (torch.float16, torch.bfloat16):  # mixed precision: sums are not
+            contributed = contributed.float()
+        mean, value, score = self._parts(contributed)
         weight = torch.exp(STRONGEST * torch.tanh(score / STRONGEST))
         weighted = value.unflatten(1, (self._heads, -1)) * weight[..., None]
         return torch.cat((mean, weighted.flatten(1), weight), 1)
