@@ -26,10 +26,10 @@ def notes(prepared: Mapping[str, Any], shown: int, *, official: bool) -> str:
     parts = []
     for part, ids in split.items():
         actors = sorted({clip_name(clip_id).actor for clip_id in ids})
-        parts.append(f"{part} {len(ids)} clips of {len(actors)} actors")
+        parts.append(f"{part} {len(ids)} (actors {', '.join(map(str, actors)) or 'none'})")
     lines = [
-        f"{len(clips)} speech clips ({' and '.join(prepared['modalities'])}): {', '.join(parts)}; "
-        f"no actor is in two of them. manifest.json has the split and the checksums, clips.json "
+        f"{len(clips)} speech clips ({' and '.join(prepared['modalities'])}): {', '.join(parts)}. "
+        f"manifest.json has the split and the checksums, clips.json "
         f"what was done with every clip."
     ]
     if official and len(clips) != OFFICIAL:
