@@ -182,7 +182,7 @@ def test_real_clips_hold_their_speech_within_the_window():
     not (SHARED / "ravdess_audio_24k").is_dir(), reason="real RAVDESS clips are not here"
 )
 def test_the_window_holds_the_speech_of_more_real_clips_than_one_from_the_start():
-    held, from_zero, shorter = [], [], []
+    held, from_zero, shorter, silent = [], [], [], []
     for path in sorted((SHARED / "ravdess_audio_24k").rglob("*.wav")):
         sound = read_sound(path)
         step = sound.rate // 50  # 20 ms
@@ -194,9 +194,11 @@ def test_the_window_holds_the_speech_of_more_real_clips_than_one_from_the_start(
         held.append(start <= first and last <= start + 3.6)
         from_zero.append(last <= 3.6)
         shorter.append(sound.duration < 3.6)
+        silent.append(1 - (last - first) / sound.duration)
     assert round(100 * np.mean(held)) == 94
     assert round(100 * np.mean(from_zero)) == 91
     assert round(100 * np.mean(shorter)) == 34
+    assert round(100 * np.mean(silent)) == 45
 
 
 @needs_grid
