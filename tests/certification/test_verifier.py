@@ -1,5 +1,7 @@
 """The verifier against runs that were evaluated by the code it does not import."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -127,6 +129,18 @@ def test_votes_over_all_sub_samples_hold(
     run, document = make_run(votes, budgets=[{}, {"rgb": 1}, {"depth": 1}, {"rgb": 1, "depth": 1}])
     findings = assert_holds(run, document)
     assert findings.held["enumeration"] == 4
+
+
+def test_a_threat_that_the_elements_do_not_allow_is_named(make_run, random_votes, make_scheme_of):
+    votes = random_votes("classification", schemes=[make_scheme_of("mmcert")] * 4)
+    run, document = make_run(votes, kinds={"rgb": "deletion", "depth": "modification"})
+    assert_holds(run, document)
+    path = run / "votes" / "meta.json"
+    meta = json.loads(path.read_text())
+    meta["modalities"]["rgb"]["modification_only"] = "a window by the duration"
+    path.write_text(json.dumps(meta))
+    (said,) = verify(run).failed["settings"]
+    assert "deletion of rgb cannot be certified, only modification: a window" in said
 
 
 @pytest.mark.parametrize("kind", ["addition", "deletion", "edits"])

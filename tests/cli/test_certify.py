@@ -196,7 +196,7 @@ def test_data_without_labels_gets_stable_claims_and_maps(run, roads, tmp_path):
         (["scheme.k={rgb: 9999, depth: 2}"], ConfigError, r"rgb.*k = 9999"),
         (["scheme.k={rgb: 9, sonar: 2}"], ConfigError, "sonar"),
         (["threat.grid={sonar: [1]}"], ConfigError, "sonar"),
-        (["threat.kind=deletion"], UnsoundError, "rgb.*deletion"),
+        (["threat.kind=deletion"], UnsoundError, "deletion of modality 'rgb'"),
         (["voting.precision=16"], ConfigError, "voting.precision"),
         (["+statistics.holmes={}"], ConfigError, "holmes"),
         (["data.split=exam"], ConfigError, "exam"),

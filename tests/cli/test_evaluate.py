@@ -177,6 +177,21 @@ def test_a_threat_that_the_encoding_does_not_allow_is_refused(run_of_votes, tmp_
         )
 
 
+def test_elements_that_can_only_be_modified_refuse_other_threats(run_of_votes, tmp_path):
+    (run_of_votes / "config.yaml").unlink()  # nothing says what the encoding was
+    path = run_of_votes / "votes" / "meta.json"
+    meta = json.loads(path.read_text())
+    meta["modalities"]["rgb"]["modification_only"] = "pixels lie on a grid"
+    path.write_text(json.dumps(meta))
+    with pytest.raises(UnsoundError, match=r"deletion of modality 'rgb'.*pixels lie on a grid"):
+        evaluate(
+            run_of_votes,
+            tmp_path / "out",
+            threat={"kind": "deletion", "grid": {"rgb": [0]}, "budgets": None},
+        )
+    assert not (tmp_path / "out").exists()
+
+
 def test_votes_of_unknown_encoding_get_a_word_of_warning(run_of_votes, tmp_path, capsys):
     (run_of_votes / "config.yaml").unlink()
     evaluate(

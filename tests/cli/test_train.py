@@ -143,9 +143,11 @@ def test_what_cannot_be_trained_or_certified_is_refused_before_training(
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-def test_an_encoding_without_a_certificate_is_refused(tiny, tmp_path):
-    with pytest.raises(UnsoundError, match="not sound against deletion"):
+def test_a_threat_or_an_encoding_without_a_certificate_is_refused(tiny, tmp_path):
+    with pytest.raises(UnsoundError, match="deletion of modality 'rgb' cannot be certified"):
         train(tiny("threat.kind=deletion"), tmp_path / "run")
+    with pytest.raises(UnsoundError, match="sound against no threat"):
+        train({**tiny(), "encoding": {"name": "input_mean"}}, tmp_path / "run")
 
 
 def test_means_for_filling_are_those_of_the_training_split_and_are_stored(tiny, tmp_path):

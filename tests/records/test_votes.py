@@ -34,6 +34,16 @@ def test_meta_comes_back(tmp_path, meta):
     assert read_meta(tmp_path) == meta
 
 
+def test_why_elements_can_only_be_modified_comes_back_with_every_sample(tmp_path, meta):
+    first, *others = meta.modalities
+    fixed = dataclasses.replace(first, modification_only="a window by the duration")
+    meta = dataclasses.replace(meta, modalities=(fixed, *others))
+    write_meta(tmp_path, meta)
+    assert read_meta(tmp_path) == meta
+    text = (tmp_path / "meta.json").read_text()
+    assert text.count("modification_only") == 1
+
+
 def test_meta_needs_only_the_required_keys(tmp_path):
     document = {
         "task": "classification",

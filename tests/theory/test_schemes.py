@@ -188,3 +188,16 @@ def test_a_ratio_keeps_the_floor_of_its_decimal_value(ratio, n, k):
 def test_elements_are_counted_over_the_element_axes():
     assert InputSpec((8000,), (0,), "sample").count((8000,)) == 8000
     assert InputSpec((3, None, None), (1, 2), "pixel").count((3, 4, 5)) == 20
+
+
+@pytest.mark.parametrize("kind", ["addition", "deletion", "edits"])
+@pytest.mark.parametrize("scheme", ["mmcert", "randomized_ablation"])
+def test_elements_that_can_only_be_modified_refuse_every_other_kind(scheme, kind):
+    n, k = {"video": 108, "audio": 108}, {"video": 3, "audio": 3}
+    made = make_scheme(scheme, n, k=k, modification_only={"video": "a window", "audio": ""})
+    free = make_scheme(scheme, n, k=k)
+    for allowed in (Attack({"video": 8, "audio": 8}), Attack({"audio": 2}, {"audio": kind})):
+        assert made.margin(allowed) == free.margin(allowed)
+    for refused in (Attack({"video": 1}, kind), Attack({"video": 0, "audio": 1}, kind)):
+        with pytest.raises(UnsoundError, match=f"{kind} of modality 'video'.*a window"):
+            made.margin(refused)

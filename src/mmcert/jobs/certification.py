@@ -121,8 +121,8 @@ class Certification:
                 config["statistics"], self._dataset.task, len(self._dataset.classes)
             )
         encodings = encoding_names(config["encoding"], list(self._dataset.inputs))
-        check_encoding(encodings, self._kinds, self._spec.ratio is not None)
         self._scheme.check(Attack(dict.fromkeys(encodings, 0), self._kinds))
+        check_encoding(encodings, self._kinds, self._spec.ratio is not None)
         _, model = build(self._workload)
         self._settings = dataclasses.replace(settings, block=settings.block or model.default_block)
         self._rule = self._stopping_rule() if settings.mode == "sequential" else None

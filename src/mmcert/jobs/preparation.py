@@ -146,9 +146,11 @@ def _ravdess(config: dict[str, Any], out: Path) -> str:
         raise ConfigError(f"strict={config['strict']} must be true or false.")
     from mmcert.data.speech.prepare_ravdess import prepare_ravdess
     from mmcert.data.speech.prepared_notes import notes
+    from mmcert.data.workspace import read_manifest
 
+    source = Path(str(config["source"]))
     prepared = prepare_ravdess(
-        Path(str(config["source"])),
+        source,
         out,
         modalities=config["modalities"],
         window=config["window"],
@@ -158,8 +160,10 @@ def _ravdess(config: dict[str, Any], out: Path) -> str:
         strict=config["strict"],
         workers=config["workers"],
     )
+    drawn = (read_manifest(source) or {}).get("dataset") == "synthetic_speech"
     experiment = "ravdess_mmcert" if "video" in prepared["modalities"] else "ravdess_audio"
     return (
-        f"{out} holds {notes(prepared, SHOWN)}\nNext:\n"
-        f"  mmcert-train experiment={experiment} data.root={shlex.quote(str(out))}"
+        f"{out} holds {notes(prepared, SHOWN, official=not drawn)}\nNext:\n  mmcert-train "
+        f"experiment={'synthetic_speech_mmcert' if drawn else experiment} "
+        f"data.root={shlex.quote(str(out))}"
     )

@@ -96,7 +96,10 @@ class VotesFolders:
                     f"evaluate votes of different runs one by one."
                 )
         ours, theirs = self.meta.modalities, meta.modalities
-        if [(m.name, m.element) for m in ours] != [(m.name, m.element) for m in theirs]:
+        described = [
+            [dataclasses.replace(m, n=1, k=0) for m in modalities] for modalities in (ours, theirs)
+        ]
+        if described[0] != described[1]:
             raise RecordError(
                 f"{folder}/meta.json: other modalities or elements than {self.folders[0]}; "
                 f"evaluate votes of different runs one by one."

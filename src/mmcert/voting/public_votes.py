@@ -17,6 +17,7 @@ import torch
 
 from mmcert.errors import ConfigError, RecordError
 from mmcert.records.votes import SampleVotes, VotesMeta, write_meta, write_sample
+from mmcert.theory.modality import ON_A_GRID
 from mmcert.theory.schemes import make_scheme
 from mmcert.voting.counting import VoteCounter
 
@@ -72,7 +73,13 @@ def import_public_votes(
     predicted, truth = _tensors(Path(path))
     draws, images, height, width = predicted.shape
     n = dict.fromkeys(k, height * width)
-    made = make_scheme(scheme, n, k=k, elements=dict.fromkeys(k, "pixel (all channels)"))
+    made = make_scheme(
+        scheme,
+        n,
+        k=k,
+        elements=dict.fromkeys(k, "pixel (all channels)"),
+        modification_only=dict.fromkeys(k, ON_A_GRID),
+    )
     meta = VotesMeta(
         "segmentation", scheme, made.modalities, draws, classes, ignore_index=ignore_index
     )

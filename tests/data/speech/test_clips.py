@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mmcert.data.speech.clips import clip_elements
+from mmcert.data.speech.sound import read_sound
 from mmcert.data.speech.windows import Window, window_from
 from mmcert.errors import ConfigError, DataError
 
@@ -174,6 +175,30 @@ def test_real_clips_hold_their_speech_within_the_window():
         )
         assert energy > 0.99 * all_energy
         assert np.array_equal(elements.audio[0], whole.audio[0]) or elements.facts["start"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (SHARED / "ravdess_audio_24k").is_dir(), reason="real RAVDESS clips are not here"
+)
+def test_the_window_holds_the_speech_of_more_real_clips_than_one_from_the_start():
+    held, from_zero, shorter, silent = [], [], [], []
+    for path in sorted((SHARED / "ravdess_audio_24k").rglob("*.wav")):
+        sound = read_sound(path)
+        step = sound.rate // 50  # 20 ms
+        parts = sound.samples[: len(sound.samples) // step * step].reshape(-1, step)
+        power = (parts.astype(np.float64) ** 2).mean(axis=1)
+        spoken = np.flatnonzero(power > power.max() * 10**-3.5)
+        first, last = spoken[0] / 50, (spoken[-1] + 1) / 50
+        start = WINDOW.start(sound.duration)
+        held.append(start <= first and last <= start + 3.6)
+        from_zero.append(last <= 3.6)
+        shorter.append(sound.duration < 3.6)
+        silent.append(1 - (last - first) / sound.duration)
+    assert round(100 * np.mean(held)) == 94
+    assert round(100 * np.mean(from_zero)) == 91
+    assert round(100 * np.mean(shorter)) == 34
+    assert round(100 * np.mean(silent)) == 45
 
 
 @needs_grid

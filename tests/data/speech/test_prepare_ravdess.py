@@ -125,6 +125,7 @@ def test_interrupted_work_goes_on_with_what_is_missing_and_gives_the_same_bytes(
     assert len(prepare_ravdess(raw_clips, out, window=1.0, crop=32, workers=1)["clips"]) == 6
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_bytes(raw_clips, prepared_clips, tmp_path):
     prepare_ravdess(raw_clips, tmp_path / "two", window=1.0, crop=32, workers=2)
     assert files_of(tmp_path / "two") == files_of(prepared_clips)

@@ -1,3 +1,4 @@
+import itertools
 import time
 
 import numpy as np
@@ -37,6 +38,7 @@ def test_an_item_is_faces_and_chunks_of_sound_with_the_emotion(prepared_clips):
 
 
 def test_any_subset_of_the_modalities_can_be_asked_for(prepared_clips):
+    assert sorted(opened(prepared_clips, modalities="audio").inputs) == ["audio"]
     for modalities in (["audio"], ["video"], ["audio", "video"]):
         data = opened(prepared_clips, modalities=modalities)
         assert sorted(data[0]["inputs"]) == sorted(data.inputs) == sorted(modalities)
@@ -102,8 +104,9 @@ def test_actors_that_are_not_there_or_in_two_parts_are_refused(prepared_clips):
         opened(prepared_clips, test_actors=[3], validation_actors=[3])
     with pytest.raises(ConfigError, match="test_actors=three"):
         opened(prepared_clips, test_actors="three")
-    with pytest.raises(ConfigError, match="validation_share=1"):
-        opened(prepared_clips, validation_share=1)
+    for share in (1, -0.1, "half"):
+        with pytest.raises(ConfigError, match=f"validation_share={share}"):
+            opened(prepared_clips, validation_share=share)
 
 
 def test_the_split_of_a_checkpoint_wins_and_other_test_actors_are_refused(prepared_clips):
@@ -126,15 +129,17 @@ def test_the_synthetic_set_is_read_in_the_same_way(prepared_clips, tmp_path):
         opened(tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["addition", "deletion", "edits"])
+OTHER_KINDS = ("addition", "deletion", "edits")
+
+
 def test_windows_by_duration_are_refused_against_all_but_modification(
-    raw_clips, prepared_clips, tmp_path, kind
+    raw_clips, prepared_clips, tmp_path
 ):
     spec = SchemeSpec("mmcert", k={"video": 2, "audio": 2})
     data = opened(prepared_clips)
     scheme = spec.for_sample(data[0], data.inputs)
     assert scheme.margin(Attack({"video": 1, "audio": 1})) > 0
-    for name in data.inputs:
+    for name, kind in itertools.product(data.inputs, OTHER_KINDS):
         with pytest.raises(UnsoundError, match=rf"{kind} of modality '{name}'.*window=whole"):
             scheme.margin(Attack({name: 1}, {name: kind}))
     out = tmp_path / "whole"
@@ -144,10 +149,12 @@ def test_windows_by_duration_are_refused_against_all_but_modification(
     item = whole[0]
     assert item["inputs"]["video"].shape[0] == 36  # every native frame, no more
     assert item["inputs"]["audio"].shape[0] in (36, 37)
-    assert spec.for_sample(item, whole.inputs).margin(Attack({"video": 1}, kind)) > 0
     picked = opened(out, frames=15)
-    with pytest.raises(UnsoundError, match=r"picked evenly.*frames=null"):
-        spec.for_sample(picked[0], picked.inputs).margin(Attack({"video": 1}, kind))
+    for kind in OTHER_KINDS:
+        attack = Attack({"video": 1}, kind)
+        assert spec.for_sample(item, whole.inputs).margin(attack) > 0
+        with pytest.raises(UnsoundError, match=r"picked evenly.*frames=null"):
+            spec.for_sample(picked[0], picked.inputs).margin(attack)
 
 
 def test_training_and_certification_refuse_the_same_pair(prepared_clips, compose_train):

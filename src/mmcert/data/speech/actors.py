@@ -90,7 +90,7 @@ def split_by_actor(
         ConfigError: See :func:`actor_parts`; or for a share outside [0, 1).
         DataError: For an id that is no clip's.
     """
-    if not 0 <= validation_share < 1:
+    if not isinstance(validation_share, int | float) or not 0 <= validation_share < 1:
         raise ConfigError(f"data.options.validation_share={validation_share} must be in [0, 1).")
     names: dict[str, ClipName] = {one: clip_name(one) for one in sorted(set(ids))}
     if not names:

@@ -14,24 +14,25 @@ OFFICIAL = 1440
 _POOR = 0.1
 
 
-def notes(prepared: Mapping[str, Any], shown: int) -> str:
+def notes(prepared: Mapping[str, Any], shown: int, *, official: bool) -> str:
     """A few lines, to follow the words "FOLDER holds".
 
     Args:
         prepared: What :func:`mmcert.data.speech.prepare_ravdess.prepare_ravdess` returns.
         shown: Clips that are listed one by one; the rest is counted.
+        official: Whether these may be the published clips, whose number is known.
     """
     clips, split = prepared["clips"], prepared["split"]
     parts = []
     for part, ids in split.items():
         actors = sorted({clip_name(clip_id).actor for clip_id in ids})
-        parts.append(f"{part} {len(ids)} clips of {len(actors)} actors")
+        parts.append(f"{part} {len(ids)} (actors {', '.join(map(str, actors)) or 'none'})")
     lines = [
-        f"{len(clips)} speech clips ({' and '.join(prepared['modalities'])}): {', '.join(parts)}; "
-        f"no actor is in two of them. manifest.json has the split and the checksums, clips.json "
+        f"{len(clips)} speech clips ({' and '.join(prepared['modalities'])}): {', '.join(parts)}. "
+        f"manifest.json has the split and the checksums, clips.json "
         f"what was done with every clip."
     ]
-    if len(clips) + len(prepared["skipped"]) != OFFICIAL:
+    if official and len(clips) != OFFICIAL:
         lines.append(f"Note: the published set has {OFFICIAL} speech clips.")
     if prepared["songs"]:
         lines.append(f"{prepared['songs']} sung clips were left out.")

@@ -83,7 +83,8 @@ class Ravdess(MultiModalDataset):
             raise ConfigError(f"data.options.frames={frames} must be a number of frames, or null.")
         self._audio = audio
         self._frames = frames
-        self._wanted = None if modalities is None else tuple(modalities)
+        named = (modalities,) if isinstance(modalities, str) else modalities
+        self._wanted = None if named is None else tuple(named)
         self._choice = {
             "test": _actors("test_actors", test_actors),
             "validation": _actors("validation_actors", validation_actors),
