@@ -87,6 +87,45 @@ def sampling() -> list[Case]:
 
 
 @benchmark
+def speech() -> list[Case]:
+    """A draw of 3 of 108 frames and 3 of 108 chunks, sampled and labelled, one core."""
+    import torch
+
+    from mmcert.models.registry import build_model
+    from mmcert.sampling.subsets import draw_subsets
+    from mmcert.theory.schemes import make_scheme
+
+    inputs = {
+        "video": {"shape": [108, 3, 64, 64], "element_axes": [0], "element": "frame"},
+        "audio": {"shape": [108, 735], "element_axes": [0], "element": "chunk"},
+    }
+    n, k = {"video": 108, "audio": 108}, {"video": 3, "audio": 3}
+    model = build_model(
+        "elementwise_sequence", inputs=inputs, classes=8, encoding={"name": "retained_indicator"}
+    ).eval()
+    clip = {"id": "a", "inputs": {name: torch.rand(one["shape"]) for name, one in inputs.items()}}
+    with torch.inference_mode():
+        state = model.prepare(clip)
+
+    def vote(name: str) -> Callable[[], object]:
+        scheme = make_scheme(name, n, k=k)
+
+        def run() -> object:
+            with torch.inference_mode():
+                drawn = draw_subsets(
+                    scheme, seed=1, sample_id="a", stream="test", draws=range(model.default_block)
+                )
+                return model.label(state, drawn)
+
+        return run
+
+    return [
+        Case("3 and 3 of 108", vote("mmcert"), model.default_block, "draw", 20e-6),
+        Case("6 of 216, pooled", vote("randomized_ablation"), model.default_block, "draw", 50e-6),
+    ]
+
+
+@benchmark
 def depth_streams() -> list[Case]:
     """What a depth stream costs before the network, per map of 375 x 1242."""
     import torch

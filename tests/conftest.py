@@ -79,3 +79,60 @@ def small_disk(tmp_path):
     yield mounted
     if folder.is_mount():
         subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def _write_speech(root, *, emotions=(1, 3), n=24, whole=False, crop=32, repetitions=2):
+    """A folder as ``mmcert-prepare dataset=ravdess`` leaves it, of drawn elements.
+
+    Six actors, each emotion as often; a bright bar and a tone tell it.
+
+    Args:
+        root: Folder to make.
+        emotions: Their numbers in file names.
+        n: Elements of each modality; where ``whole``, up to 3 more.
+        whole: Whether clips differ in length.
+        crop: Rows and columns of a frame.
+        repetitions: Clips of each actor and emotion.
+    """
+    import json
+
+    import numpy as np
+
+    from mmcert.data.speech.windows import CHUNK, RATE
+    from mmcert.data.workspace import SCHEMA
+
+    draw = np.random.default_rng(0)
+    for name in ("video", "audio"):
+        (root / name).mkdir(parents=True)
+    for actor in range(1, 7):
+        for emotion in emotions:
+            for repetition in range(1, repetitions + 1):
+                length = n + int(draw.integers(4)) if whole else n
+                frames = draw.integers(60, 120, (length, 3, crop, crop), np.uint8)
+                row = (emotion - 1) * crop // 8
+                frames[:, :, row : row + crop // 8] = 230
+                time = np.arange(length * CHUNK) / RATE
+                sound = 0.2 * np.sin(2 * np.pi * 200 * emotion * time)
+                sound += 0.01 * draw.standard_normal(sound.shape)
+                clip = f"01-{emotion:02d}-01-01-{repetition:02d}-{actor:02d}.npy"
+                np.save(root / "video" / clip, frames)
+                chunks = np.rint(sound * 32767).astype(np.int16).reshape(length, CHUNK)
+                np.save(root / "audio" / clip, chunks)
+    counts = dict.fromkeys(("video", "audio"), None if whole else n)
+    window = "whole" if whole else n * CHUNK / RATE
+    settings = {"modalities": ["video", "audio"], "window": window, "crop": crop}
+    manifest = {"schema": SCHEMA, "settings": settings, "elements": counts}
+    (root / "manifest.json").write_text(json.dumps(manifest))
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_speech(tmp_path_factory) -> Path:
+    """24 clips of 6 actors with two emotions, 24 frames (32x32) and 24 chunks each; read only."""
+    return _write_speech(tmp_path_factory.mktemp("data") / "speech")
+
+
+@pytest.fixture(scope="session")
+def whole_speech(tmp_path_factory) -> Path:
+    """The same with whole clips: 12 to 15 elements of each modality; read only."""
+    return _write_speech(tmp_path_factory.mktemp("data") / "whole_speech", n=12, whole=True)

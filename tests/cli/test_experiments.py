@@ -18,6 +18,8 @@ AVMNIST = Path(mmcert.__file__).parents[3] / "shared" / "data" / "avmnist"
 PAIRS = {
     "synthetic_roads": {"rgb": 96 * 320, "depth": 96 * 320},
     "avmnist": {"image": 784, "audio": 50},
+    "synthetic_speech": {"video": 108, "audio": 108},
+    "ravdess": {"video": 108, "audio": 108},
 }
 
 
@@ -40,7 +42,12 @@ def test_the_baseline_differs_in_its_scheme_alone(pair):
 
 @pytest.mark.parametrize(
     ("pair", "direction"),
-    [("synthetic_roads", (4, 1)), ("avmnist", (2, 1))],
+    [
+        ("synthetic_roads", (4, 1)),
+        ("avmnist", (2, 1)),
+        ("synthetic_speech", (1, 1)),
+        ("ravdess", (1, 1)),
+    ],
     indirect=["pair"],
 )
 def test_the_grid_is_laid_out_along_the_stated_ray(pair, direction):
@@ -105,6 +112,36 @@ def test_the_avmnist_experiments_run(compose_train, tmp_path, scheme):
     )
     train(config, tmp_path)
     assert load_checkpoint(tmp_path).config["statistics"].keys() == {"binomial", "margin"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "synthetic_speech_mmcert",
+        "synthetic_speech_randomized_ablation",
+        "synthetic_speech_many_counts",
+        "ravdess_mmcert",
+        "ravdess_randomized_ablation",
+        "ravdess_audio",
+        "ravdess_published",
+    ],
+)
+def test_the_speech_experiments_run(compose_train, tiny_speech, tmp_path, name):
+    config = compose_train(
+        f"experiment={name}",
+        "debug=smoke",
+        "trainer.threads=1",
+        "callbacks.progress=null",
+        "data.workers=0",
+        f"data.root={tiny_speech}",
+        f"run_dir={tmp_path}",
+    )
+    if name == "ravdess_published":  # the small clips have fewer MFCC frames
+        config["scheme"]["k"] = {"video": 5, "audio": 9}
+    train(config, tmp_path)
+    stored = load_checkpoint(tmp_path).config
+    assert stored["statistics"].keys() == {"binomial", "margin"}
+    assert stored["inputs"].keys() == set(stored["scheme"]["k"])
 
 
 def test_every_group_file_composes(compose_train):

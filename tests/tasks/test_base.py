@@ -299,3 +299,52 @@ def test_a_zoomed_road_is_the_road_that_the_zoomed_camera_sees():
         off = (camera_height * fy / zoomed - rows)[seen].abs()
         assert off.max() <= 0.5 * fy / 140 + 1e-3
         assert torch.allclose(zoomed[seen], expected.expand_as(zoomed)[seen], rtol=0.15)
+
+
+def test_modality_dropout_shows_each_sample_scaled_and_without_each_modality():
+    torch.manual_seed(0)
+    given = {"video": torch.rand(3, 4, 2) + 1, "audio": torch.rand(3, 5) + 1}
+    inputs, targets = build_augmentations({"modality_dropout": {}})(given, torch.arange(3))
+    assert targets.tolist() == [0, 1, 2] * 4
+    for name, x in given.items():
+        assert torch.equal(inputs[name][:3], x)
+    shares = {name: inputs[name][3:6] / x for name, x in given.items()}
+    assert torch.allclose(shares["video"][:, 0, 0] + shares["audio"][:, 0], torch.ones(3))
+    assert shares["audio"].std(1).max() < 1e-6
+    assert not inputs["video"][6:9].any()
+    assert torch.equal(inputs["audio"][6:9], given["audio"])
+    assert not inputs["audio"][9:].any()
+
+
+def test_versions_of_a_sample_are_ablated_by_draws_of_their_own():
+    class Growing(Recorder):
+        def forward(self, inputs, masks):
+            assert len(inputs["image"]) * 2 == len(masks["image"])
+            return super().forward(inputs, masks)
+
+    module = task(
+        net=Growing(),
+        retained_factor=[1, 1],
+        ablations=2,
+        augment={"modality_dropout": {"modalities": ["image", "audio"]}},
+    )
+    assert len(masks_of(module)["image"].unique(dim=0)) == 3 * 4 * 2
+
+
+def test_the_published_emotion_schedule_divides_at_its_milestones():
+    net = torch.nn.Linear(2, 2)
+    chosen = Optimization(
+        "sgd", 0.04, 1e-3, 0.9, "milestones", step_factor=0.1, dampening=0.9, milestones=(2, 3)
+    )
+    built = chosen.build(net, 100)
+    optimizer, schedule = built["optimizer"], built["lr_scheduler"]["scheduler"]
+    assert built["lr_scheduler"]["interval"] == "epoch"
+    assert optimizer.defaults["dampening"] == 0.9
+    rates = []
+    for _ in range(4):
+        rates.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx([0.04, 0.04, 0.004, 0.0004])
+    with pytest.raises(ConfigError, match=r"task\.milestones"):
+        Optimization(schedule="milestones")

@@ -96,8 +96,13 @@ class BaseModel(nn.Module, ABC):
             float (R, C), or (R, C, H, W) on the native grid.
         """
 
-    def forward(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Tensor:
-        """The same as :meth:`logits`, by the name that wrappers (DDP) call."""
+    def forward(
+        self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor]
+    ) -> Tensor | tuple[Tensor, list[Tensor]]:
+        """The same as :meth:`logits`, by the name that training calls.
+
+        In training mode a model may add the logits of auxiliary heads: ``(logits, [logits, ...])``.
+        """
         return self.logits(inputs, masks)
 
     def prepare(self, sample: Mapping[str, Any]) -> Any:

@@ -96,12 +96,12 @@ class ChunkFeatures(nn.Module):
         self.out = nn.Linear(hidden, features)
         self.place_out = nn.Parameter(torch.zeros(n, features))
 
-    def forward(self, elements: Tensor) -> Tensor:
-        """(B, n, samples) to features (B, n, D)."""
+    def forward(self, elements: Tensor, places: Tensor | slice = slice(None)) -> Tensor:
+        """(B, n, samples), or (M, samples) at ``places`` int64 (M,), to features (..., D)."""
         power = torch.fft.rfft(elements * self.window).abs().square()
         level = (torch.log(power + SILENCE) + 5.0) / 4.0  # silence is about -1, loud about 2
-        hidden = F.relu(self.spectrum(level) + self.place)
-        return F.relu(self.out(hidden) + self.place_out)
+        hidden = F.relu(self.spectrum(level) + self.place[places])
+        return F.relu(self.out(hidden) + self.place_out[places])
 
     def summed(self, elements: Tensor, mask: Tensor) -> Tensor:
         """Sums of the features that masks (R, n) retain: (R, D)."""

@@ -15,6 +15,8 @@ from mmcert.sampling.encodings import InputSpec
 MODELS = {
     "rgbd_fusion": "mmcert.models.rgbd_fusion:RGBDFusion",
     "elementwise_fusion": "mmcert.models.elementwise_fusion:ElementwiseFusion",
+    "elementwise_sequence": "mmcert.models.elementwise_sequence:ElementwiseSequence",
+    "emotion_transformer": "mmcert.models.emotion_transformer:EmotionTransformer",
     "roadseg": "mmcert.models.roadseg:RoadSeg",
 }
 _COMMON = ("inputs", "classes", "encoding")

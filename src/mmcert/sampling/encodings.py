@@ -289,6 +289,11 @@ def build_encoding(config: Mapping[str, Any], spec: InputSpec) -> Encoding:
     """
     options = dict(config)
     name = options.pop("name", None)
+    if name == "compact":
+        raise ConfigError(
+            "encoding 'compact' has no positions, and this base model reads a grid; use "
+            "model=elementwise_sequence, or an encoding with positions."
+        )
     if name not in _ENCODINGS:
         raise ConfigError(f"unknown encoding {name!r}; choose one of {', '.join(_ENCODINGS)}.")
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ import torch
 from mmcert.errors import ConfigError
 from mmcert.sampling.streams import draw_keys, stream_key
 from mmcert.sampling.subsets import subsets_of_pool
-from mmcert.theory.schemes import Scheme
+from mmcert.theory.schemes import IndependentSubsampling, Scheme
 
 
 def scaled(scheme: Scheme, factor: float) -> Scheme:
@@ -54,6 +54,58 @@ def with_ratios(scheme: Scheme, ratios: Sequence[float]) -> Scheme:
     return type(scheme)(
         tuple(dataclasses.replace(m, k=int(of[m.name] * m.n)) for m in scheme.modalities)
     )
+
+
+def split_counts(scheme: Scheme) -> dict[str, float]:
+    """Retained elements of each modality in a draw, the mean where they share a pool.
+
+    >>> from mmcert.theory.schemes import PooledSubsampling
+    >>> split_counts(PooledSubsampling.from_counts({"a": 30, "b": 10}, {"a": 2, "b": 2}))
+    {'a': 3.0, 'b': 1.0}
+    """
+    counts = {}
+    for pool in scheme.pools():
+        for name in pool.names:
+            share = 1.0 if pool.shared else scheme.modality(name).n / pool.n
+            counts[name] = pool.k * share
+    return counts
+
+
+def varied(scheme: Scheme, factors: Mapping[str, float]) -> Scheme:
+    """A scheme that retains ``factors[i]`` times the counts of each modality, at least one element.
+
+    Totals and splits vary freely, so modalities with a pool in common are drawn independently: with
+    its split given, a draw from a pool is that. Modalities that share their *positions* keep doing
+    so, and take the largest of their factors.
+
+    Args:
+        scheme: The scheme of certification.
+        factors: Per modality; 0 retains nothing.
+
+    Raises:
+        ConfigError: For a factor that is negative or not finite.
+
+    >>> from mmcert.theory.schemes import PooledSubsampling
+    >>> scheme = PooledSubsampling.from_counts({"a": 30, "b": 10}, {"a": 2, "b": 2})
+    >>> other = varied(scheme, {"a": 2.0, "b": 0.125})
+    >>> [other.modality(name).k for name in ("a", "b")]
+    [6, 1]
+    """
+    if any(not math.isfinite(factor) or factor < 0 for factor in factors.values()):
+        raise ConfigError(f"retained factors must be finite and at least 0, not {dict(factors)}.")
+    counts = split_counts(scheme)
+    of = dict(factors)
+    for pool in scheme.pools():
+        if pool.shared:
+            of |= dict.fromkeys(pool.names, max(factors[name] for name in pool.names))
+
+    def k(name: str, n: int) -> int:
+        asked = of[name] * counts[name]
+        return min(n, max(1, round(asked))) if asked > 0 else 0
+
+    shared = any(pool.shared for pool in scheme.pools())
+    kind = type(scheme) if shared else IndependentSubsampling
+    return kind(tuple(dataclasses.replace(m, k=k(m.name, m.n)) for m in scheme.modalities))
 
 
 def masks_of_schemes(

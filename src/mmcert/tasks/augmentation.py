@@ -202,6 +202,34 @@ class Lighting:
         return {**inputs, self.modality: (x * change.exp()).clamp(0, 1)}, targets
 
 
+@dataclass(frozen=True)
+class ModalityDropout:
+    """Each sample in ``T + 2`` versions: as it is, scaled, and without each of ``T`` modalities.
+
+    The scaled version multiplies the modalities by random shares that sum to 1 (uniform over all
+    such shares); an absent modality is 0. As published for two modalities under the name "softhard"
+    (Chumachenko, Iosifidis, Gabbouj, ICPR 2022). The batch grows: ``(T + 2) B`` samples.
+
+    Args:
+        modalities: Which are dropped.
+    """
+
+    modalities: tuple[str, ...] = ("video", "audio")
+
+    def __call__(self, inputs: Inputs, targets: Tensor) -> tuple[Inputs, Tensor]:
+        """Change a batch."""
+        names = tuple(self.modalities)
+        draws = torch.empty(len(targets), len(names), device=targets.device).exponential_()
+        shares = draws / draws.sum(1, keepdim=True)
+        versions = {name: [x] * (len(names) + 2) for name, x in inputs.items()}
+        for position, name in enumerate(names):
+            x = inputs[name]
+            versions[name][1] = x * shares[:, position].reshape(-1, *[1] * (x.ndim - 1))
+            versions[name][2 + position] = torch.zeros_like(x)
+        grown = {name: torch.cat(list_of) for name, list_of in versions.items()}
+        return grown, targets.repeat(len(names) + 2, *[1] * (targets.ndim - 1))
+
+
 AUGMENTATIONS: dict[str, type[Any]] = {
     "affine_image": AffineImage,
     "waveform": Waveform,
@@ -209,6 +237,7 @@ AUGMENTATIONS: dict[str, type[Any]] = {
     "mirror": Mirror,
     "zoom": Zoom,
     "lighting": Lighting,
+    "modality_dropout": ModalityDropout,
 }
 
 

@@ -19,9 +19,10 @@ from mmcert.errors import ConfigError, DataError
 from mmcert.metrics.scores import LabelScores
 from mmcert.sampling.camera import CAMERA, cameras_of
 from mmcert.sampling.subsets import draw_subsets
-from mmcert.sampling.training import masks_of_schemes, scaled, with_ratios
+from mmcert.sampling.training import masks_of_schemes, scaled, varied, with_ratios
 from mmcert.tasks.augmentation import build_augmentations
 from mmcert.tasks.optimization import Optimization
+from mmcert.tasks.retained import RetainedRange
 
 #: Builds the scheme of samples with so many elements per modality (a ``theory`` scheme).
 SchemeFor = Callable[[Mapping[str, int]], Any]
@@ -34,9 +35,11 @@ class AblatedTask(pl.LightningModule):
 
     Every training step draws new subsets on the device through the scheme that will be certified;
     only the retained counts vary: by a factor per ablated input that is log-uniform over
-    ``retained_factor``, or, as published, to a ratio per ablated input and pool of the scheme that
-    is uniform over ``retained_ratio``. Validation retains exactly the counts of certification, in
-    draws that are the same every epoch: in training mode or not, a validation batch never sees
+    ``retained_factor``; or, as published, to a ratio per ablated input and pool of the scheme that
+    is uniform over ``retained_ratio``; or, for one checkpoint that serves many totals and splits,
+    by a factor of its own for each modality, as ``retained`` says. Validation retains exactly the
+    counts of certification, in draws that are the same every epoch: in training mode or not, a
+    validation batch never sees
     training ablation.
 
     Args:
@@ -49,6 +52,10 @@ class AblatedTask(pl.LightningModule):
         retained_factor: ``[lo, hi]``, multiples of the test counts in training; covers 1.
         retained_ratio: ``[lo, hi]``, share of all elements in training; wins over
             ``retained_factor``.
+        retained: ``{"range": [lo, hi], "empty": p}``, see
+            :class:`~mmcert.tasks.retained.RetainedRange`; wins over ``retained_factor``.
+        auxiliary_weight: What the loss of each auxiliary head counts, for networks that have them:
+            in training they give ``(logits, [logits, ...])``.
         ablations: M, ablated inputs per sample and step.
         validation_draws: V, fixed draws of each validation sample.
         optimizer: This and what follows: see :class:`~mmcert.tasks.optimization.Optimization`.
@@ -57,7 +64,9 @@ class AblatedTask(pl.LightningModule):
         momentum: Of SGD.
         schedule: Of the learning rate.
         step_epochs: Of the schedule ``step``.
-        step_factor: Of the schedule ``step``.
+        step_factor: Of the schedules ``step`` and ``milestones``.
+        dampening: Of SGD's momentum.
+        milestones: Of the schedule ``milestones``.
         label_smoothing: Of the cross-entropy.
         augment: Augmentations of a training batch by name, each with its options.
 
@@ -79,6 +88,8 @@ class AblatedTask(pl.LightningModule):
         record: Mapping[str, Any],
         retained_factor: Sequence[float] = (0.5, 2.0),
         retained_ratio: Sequence[float] | None = None,
+        retained: Mapping[str, Any] | None = None,
+        auxiliary_weight: float = 0.3,
         ablations: int = 1,
         validation_draws: int = 4,
         optimizer: str = "adamw",
@@ -88,6 +99,8 @@ class AblatedTask(pl.LightningModule):
         schedule: str = "one_cycle",
         step_epochs: int = 25,
         step_factor: float = 0.9,
+        dampening: float = 0.0,
+        milestones: Sequence[int] | None = None,
         label_smoothing: float = 0.0,
         augment: Mapping[str, Mapping[str, Any] | None] | None = None,
     ) -> None:
@@ -110,6 +123,12 @@ class AblatedTask(pl.LightningModule):
                     f"0 <= lo < hi <= 1."
                 )
             self._ratio = (least, most)
+        self._range = RetainedRange.from_config(retained)
+        if self._range is not None and self._ratio is not None:
+            raise ConfigError("set only one of task.retained and task.retained_ratio.")
+        if auxiliary_weight < 0:
+            raise ConfigError(f"task.auxiliary_weight={auxiliary_weight} must be at least 0.")
+        self._auxiliary_weight = auxiliary_weight
         self.net = net
         self._scheme_for, self._count = scheme_for, count_elements
         self._seed = seed
@@ -117,7 +136,15 @@ class AblatedTask(pl.LightningModule):
         self._factor = (low, high)
         self._ablations, self._validation_draws = ablations, validation_draws
         self._optimization = Optimization(
-            optimizer, lr, weight_decay, momentum, schedule, step_epochs, step_factor
+            optimizer,
+            lr,
+            weight_decay,
+            momentum,
+            schedule,
+            step_epochs,
+            step_factor,
+            dampening,
+            tuple(milestones or ()),
         )
         self._loss = nn.CrossEntropyLoss(ignore_index=255, label_smoothing=label_smoothing)
         self._augment = build_augmentations(augment or {})
@@ -142,13 +169,18 @@ class AblatedTask(pl.LightningModule):
         for ids, inputs, targets in _equal_sizes(batch):
             if stage == "train":
                 inputs, targets = self._augment(inputs, targets)
+                ids = _versions(ids, len(targets))
             scheme = self._scheme_for(self._count({name: x[0] for name, x in inputs.items()}))
             masks = self._fresh_masks(scheme, ids) if stage == "train" else self._fixed(scheme, ids)
             rows = len(next(iter(masks.values()))) // len(ids)
-            logits = self.net(inputs, masks)
+            output = self.net(inputs, masks)
+            logits, auxiliary = output if isinstance(output, tuple) else (output, ())
             repeated = targets.repeat_interleave(rows, dim=0)
             self.check_logits(logits, repeated)
-            losses.append(self._loss(logits.float(), repeated))
+            loss = self._loss(logits.float(), repeated)
+            for one in auxiliary:
+                loss = loss + self._auxiliary_weight * self._loss(one.float(), repeated)
+            losses.append(loss)
             weights.append(len(ids))
             if stage == "val":
                 self._score(logits, targets, rows)
@@ -183,6 +215,8 @@ class AblatedTask(pl.LightningModule):
             return with_ratios(
                 scheme, torch.empty(len(scheme.pools())).uniform_(*self._ratio).tolist()
             )
+        if self._range is not None:
+            return varied(scheme, self._range.factors([m.name for m in scheme.modalities]))
         low, high = (math.log(value) for value in self._factor)
         return scaled(scheme, math.exp(float(torch.empty(()).uniform_(low, high))))
 
@@ -226,6 +260,14 @@ class AblatedTask(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put what certification needs beside the weights, as plain data."""
         checkpoint["mmcert"] = self._record
+
+
+def _versions(ids: Sequence[str], samples: int) -> list[str]:
+    """An id of its own for each sample, where an augmentation made several versions of each."""
+    versions = samples // len(ids)
+    if versions == 1:
+        return list(ids)
+    return [f"{name}/version {version}" for version in range(versions) for name in ids]
 
 
 def _equal_sizes(

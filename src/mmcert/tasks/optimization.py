@@ -11,7 +11,7 @@ from torch import nn
 from mmcert.errors import ConfigError
 
 OPTIMIZERS = ("adamw", "sgd")
-SCHEDULES = ("one_cycle", "cosine", "constant", "step")
+SCHEDULES = ("one_cycle", "cosine", "constant", "step", "milestones")
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,12 @@ class Optimization:
         weight_decay: AdamW: decoupled, none for biases, norms and other vectors. SGD: L2, on all
             parameters, as published.
         momentum: Of SGD.
+        dampening: Of SGD's momentum.
         schedule: ``one_cycle``, ``cosine`` or ``constant``, per optimizer step; ``step``: times
-            ``step_factor`` every ``step_epochs`` epochs.
+            ``step_factor`` every ``step_epochs`` epochs; ``milestones``: after each of these.
         step_epochs: Epochs between two changes of ``step``.
-        step_factor: What ``step`` multiplies the learning rate by.
+        step_factor: What ``step`` and ``milestones`` multiply the learning rate by.
+        milestones: Epochs of the changes of ``milestones``.
 
     Raises:
         ConfigError: For an unknown name, or a number out of its range.
@@ -40,6 +42,8 @@ class Optimization:
     schedule: str = "one_cycle"
     step_epochs: int = 25
     step_factor: float = 0.9
+    dampening: float = 0.0
+    milestones: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:
@@ -50,6 +54,8 @@ class Optimization:
             ("lr", self.lr, self.lr > 0),
             ("weight_decay", self.weight_decay, self.weight_decay >= 0),
             ("momentum", self.momentum, 0 <= self.momentum < 1),
+            ("dampening", self.dampening, 0 <= self.dampening <= 1),
+            ("milestones", self.milestones, self.schedule != "milestones" or self.milestones),
             ("step_epochs", self.step_epochs, self.step_epochs >= 1),
             ("step_factor", self.step_factor, 0 < self.step_factor <= 1),
         ):
@@ -76,9 +82,13 @@ class Optimization:
             scheduler = torch.optim.lr_scheduler.StepLR(
                 optimizer, step_size=self.step_epochs, gamma=self.step_factor
             )
+        elif self.schedule == "milestones":
+            scheduler = torch.optim.lr_scheduler.MultiStepLR(
+                optimizer, list(self.milestones), gamma=self.step_factor
+            )
         else:
             scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
-        interval = "epoch" if self.schedule == "step" else "step"
+        interval = "epoch" if self.schedule in ("step", "milestones") else "step"
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": interval},
@@ -90,6 +100,7 @@ class Optimization:
                 net.parameters(),
                 lr=self.lr,
                 momentum=self.momentum,
+                dampening=self.dampening,
                 weight_decay=self.weight_decay,
             )
         matrices = [p for p in net.parameters() if p.ndim > 1]

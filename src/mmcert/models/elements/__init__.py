@@ -1,0 +1,1 @@
+"""Encoders of single elements, by which element-wise models see frames, chunks and pixels."""
