@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,10 +16,12 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from mmcert.certification.verifier.verify import verify
 from mmcert.cli._app import conf_dir
 from mmcert.cli.certify import job as certify
 from mmcert.data.roads.synthetic_roads_writer import write_synthetic_roads
 from mmcert.errors import ConfigError, MmcertError, RecordError, UnsoundError
+from mmcert.jobs import evaluate
 from mmcert.jobs.certification import check_same_kind
 from mmcert.jobs.training.training import train
 from mmcert.records.folders import VotesFolders
@@ -57,7 +60,7 @@ def checkpoint(roads, tmp_path_factory):
         "task.validation_draws=1",
         "voting.draws=20",
     )
-    train(config, run_dir, multirun=False)
+    train(config, run_dir)
     return run_dir
 
 
@@ -268,6 +271,36 @@ def test_a_base_model_gone_nan_stops_with_the_name_of_the_sample(run, checkpoint
     assert not votes_of(tmp_path / "run")
 
 
+SHARDED = ("data.split=train", "voting.draws=8")
+
+
+def test_shards_are_one_run_whoever_counts_them_and_in_which_order(run, tmp_path):
+    whole = run(*SHARDED, into="whole")
+    parts = [run(*SHARDED, f"shard={i}/3", into=f"part{i}") for i in (3, 1, 2)]
+    assert [len(votes_of(part)) for part in parts] == [2, 2, 2]
+    together = evaluate({"votes": [str(part) for part in parts]}, tmp_path / "together")
+    assert together == json.loads((whole / "metrics.json").read_text())
+    for folder in (*parts, tmp_path / "together"):
+        assert verify(folder).all_hold
+    with pytest.raises(RecordError, match=r"4 of the 6 samples .* Name all shards"):
+        evaluate({"votes": [str(part) for part in parts[:2]]}, tmp_path / "fewer")
+
+
+def test_a_shard_keeps_its_run_directory_and_has_samples(run):
+    run_dir = run(*SHARDED, "shard=0/3")
+    before = votes_of(run_dir)
+    assert votes_of(run(*SHARDED, "shard=3/3")) == before  # the same part
+    for other in ("shard=1/3", "shard=null"):
+        with pytest.raises(RecordError, match="holds shard 0/3 of this run, not"):
+            run(*SHARDED, other)
+    with pytest.raises(ConfigError, match="holds no sample: there are only 6"):
+        run(*SHARDED, "shard=7/8", into="empty")
+    for wrong in ("4/3", "1", "1/0", "a/b"):
+        with pytest.raises(ConfigError, match="must be i/n"):
+            run(*SHARDED, f"shard={wrong}", into="wrong")
+    assert votes_of(run_dir) == before
+
+
 def command(checkpoint, run_dir, *overrides):
     return subprocess.Popen(
         [
@@ -343,6 +376,21 @@ def test_a_sweep_votes_with_two_processes_in_every_job(checkpoint, tmp_path):
         description = read_run(tmp_path / "sweep" / job)
         assert description.extra["processes"] == 2
         assert description.seeds["voting"] == int(job) + 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("submitit") is None, reason="pip install 'mmcert[cluster]'")
+def test_two_tasks_of_a_job_of_submitit_are_two_ranks_of_one_run(run, checkpoint, tmp_path):
+    one = run("voting.draws=8", "seed=1", into="one")
+    sweep = tmp_path / "sweep"
+    process = command(
+        *(checkpoint, sweep, "seed=0,1", "voting.draws=8"),
+        *("hydra/launcher=submitit_local", "hydra.launcher.tasks_per_node=2"),
+    )
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert [read_run(sweep / job).extra["processes"] for job in "01"] == [2, 2]
+    assert votes_of(sweep / "1") == votes_of(one)
 
 
 SEQUENTIAL = ["voting=sequential", "voting.budget={rgb: 2, depth: 4}", "target.level=0.3"]

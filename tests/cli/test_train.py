@@ -238,15 +238,12 @@ def test_gpus_that_are_not_there_are_named(monkeypatch):
     assert device_count({"accelerator": "auto", "devices": "auto"}) >= 1
 
 
-def test_launchers_that_lose_ranks_are_refused_in_sweeps(monkeypatch):
-    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
-    monkeypatch.delenv("SLURM_NTASKS", raising=False)
-    assert strategy_for("auto", 2, multirun=True) == "ddp_spawn"
-    assert strategy_for("auto", 1, multirun=True) == "auto"
-    with pytest.raises(ConfigError, match="lose ranks"):
-        strategy_for("ddp", 2, multirun=True)
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
-    assert strategy_for("auto", 2, multirun=True) == "ddp"
+def test_no_strategy_starts_processes_of_its_own():
+    for name in ("auto", "ddp", "ddp_spawn", "ddp_fork", "ddp_notebook"):
+        assert strategy_for(name, 2) == "ddp"
+        assert strategy_for(name, 1) == "auto"
+    assert strategy_for("fsdp", 2) == "fsdp"
+    assert strategy_for("ddp_find_unused_parameters_true", 2) == "ddp_find_unused_parameters_true"
 
 
 @pytest.mark.slow

@@ -11,6 +11,13 @@ import pytest
 LONG = '"segment_seconds": 0.3, "config": {"task": "segmentation", "delay": 0.05}'
 
 
+def children(parent):
+    """The processes that it has spawned."""
+    found = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    commands = {child: Path(f"/proc/{child}/cmdline").read_bytes() for child in found}
+    return [int(child) for child, text in commands.items() if b"spawn_main" in text]
+
+
 def contents(folder):
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.npz"))}
 
@@ -45,10 +52,14 @@ def test_a_killed_run_resumes_where_it_was_and_gives_the_same_votes(
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline, "no segment was written"
         time.sleep(0.02)
+    workers = children(process.pid)
     process.send_signal(signal.SIGKILL)
     process.wait(60)
     process.communicate()
-    time.sleep(1)  # the spawned processes notice that their parent is gone
+    deadline = time.monotonic() + 60
+    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+        assert time.monotonic() < deadline, "processes outlive the command that started them"
+        time.sleep(0.1)
     left = json.loads(tiny.run(tmp_path, options))
     assert 0 < left["draws"] < 105
     assert contents(tmp_path) == contents(reference)
@@ -81,10 +92,7 @@ def test_a_process_that_is_killed_stops_the_run_with_a_reason(tiny, tmp_path):
     while not list(tmp_path.glob(".partial/*/[!.]*.npz")):
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    commands = {child: Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
-    workers = [int(child) for child, text in commands.items() if b"spawn_main" in text]
-    os.kill(workers[-1], signal.SIGKILL)
+    os.kill(children(process.pid)[-1], signal.SIGKILL)
     _, err = process.communicate(timeout=120)
     assert process.returncode != 0
     last = err.strip().splitlines()[-1]

@@ -6,7 +6,8 @@ import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,6 +15,7 @@ import mmcert
 from mmcert.cli import folders
 from mmcert.errors import ConfigError, FullDiskError, MmcertError
 from mmcert.full_disk import full_disk
+from mmcert.jobs.interruption import exit_status, interruptible, requeue
 
 Job = Callable[[dict[str, Any], Path], Any]
 
@@ -41,6 +43,41 @@ def resume_line() -> str:
     # python -m mmcert.cli.certify knows itself as .../certify.py
     name = f"mmcert-{program.stem}" if program.suffix == ".py" else program.name
     return shlex.join([name, *sys.argv[1:]])
+
+
+def one_run_dir() -> None:
+    """Refuse processes of one job that would each make a folder of its own, named by the time.
+
+    Raises:
+        ConfigError: Where they were started outside and ``run_dir`` is not given.
+    """
+    from hydra.core.hydra_config import HydraConfig
+
+    from mmcert.voting.started import started_outside
+
+    outside = started_outside()
+    if outside is None or "SUBMITIT_EXECUTOR" in os.environ:  # which hands one folder to all
+        return
+    if not any(override.startswith("run_dir=") for override in HydraConfig.get().overrides.task):
+        raise ConfigError(
+            f"{outside.starter} has started {outside.world} processes: set run_dir=, so that all "
+            f"of them write to the same place."
+        )
+
+
+def with_multirun(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with the switch of a sweep where a launcher of jobs is named.
+
+    Hydra asks no launcher but in a sweep: without the switch the job would run here.
+
+    >>> with_multirun(["hydra/launcher=submitit_slurm", "seed=0"])
+    ['--multirun', 'hydra/launcher=submitit_slurm', 'seed=0']
+    """
+    named = [a.partition("=")[2] for a in arguments if a.startswith("hydra/launcher=")]
+    switches = {"-m", "--multirun", "-r", "--run", "-c", "--cfg", "--help", "-h", "--info", "-i"}
+    if named in ([], ["basic"]) or switches & set(arguments):
+        return list(arguments)
+    return ["--multirun", *arguments]
 
 
 def run_app(config_name: str, job: Job) -> None:
@@ -73,7 +110,7 @@ def run_app(config_name: str, job: Job) -> None:
             config.run_dir = str(run_dir)  # with hydra.run.dir= its default would make another
             plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
             assert isinstance(plain, dict)
-            with _full_disk_told():
+            with interruptible(), _full_disk_told():
                 return job({str(key): value for key, value in plain.items()}, run_dir)
         except (MmcertError, OmegaConfBaseException) as error:
             with contextlib.suppress(OSError):  # Hydra made the folder; leave none behind if empty
@@ -89,10 +126,16 @@ def run_app(config_name: str, job: Job) -> None:
                 _leave(message)
             # A sweep runs its other jobs first, and then fails with this.
             raise CompactHydraException(message) from None
-        except KeyboardInterrupt:
-            print(f"\nInterrupted. {goes_on(run_dir)}", file=sys.stderr)
-            raise SystemExit(130) from None
+        except KeyboardInterrupt as error:
+            if "SUBMITIT_EXECUTOR" not in os.environ:  # where nobody typed a line
+                print(f"\nInterrupted. {goes_on(run_dir)}", file=sys.stderr)
+            if queued := requeue(error):
+                print(queued, file=sys.stderr)
+            raise SystemExit(exit_status(error)) from None
 
+    sys.argv[1:] = with_multirun(sys.argv[1:])
+    # Ours explain every key of the launchers; the plugin's own ones of that name check them.
+    warnings.filterwarnings("ignore", r"\s*'hydra/launcher/submitit_\w+' is validated against")
     command = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)
     # Hydra prints tracebacks of what it cannot explain; with its full errors we can explain them.
     wants_tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"

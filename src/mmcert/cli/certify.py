@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mmcert.cli._app import run_app
+from mmcert.cli._app import one_run_dir, run_app
 from mmcert.errors import ConfigError
 from mmcert.jobs.certify_config import refuse_model_overrides
 
@@ -29,13 +29,8 @@ def job(config: dict[str, Any], run_dir: Path) -> dict[str, Any] | None:
     from rich.console import Console
 
     from mmcert.jobs.certification import certify
-    from mmcert.voting.processes import started_outside
 
-    if started_outside() is not None and not any(a.startswith("run_dir=") for a in sys.argv[1:]):
-        raise ConfigError(
-            "several processes were started outside (srun or torchrun): set run_dir, so that all "
-            "of them write to the same place."
-        )
+    one_run_dir()
     return certify(config, run_dir, console=Console())
 
 

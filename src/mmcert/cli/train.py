@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mmcert.cli._app import run_app
+from mmcert.cli._app import one_run_dir, run_app
 
 
 def main() -> None:
@@ -14,13 +14,18 @@ def main() -> None:
 
 
 def job(config: dict[str, Any], run_dir: Path) -> float:
-    """One training; the best validation score is what a search maximises."""
+    """One training; the best validation score is what a search maximises.
+
+    Raises:
+        ConfigError: Where several processes would each write to a folder of its own.
+    """
     from hydra.core.hydra_config import HydraConfig
     from rich.console import Console
 
     from mmcert.jobs.training.resume import MAY_DIFFER, stored_config
     from mmcert.jobs.training.training import train
 
+    one_run_dir()
     hydra = HydraConfig.get()
     named = {override.split("=")[0].lstrip("+") for override in hydra.overrides.task}
     stored = stored_config(run_dir) if named <= {"run_dir", *MAY_DIFFER} else None
@@ -30,8 +35,7 @@ def job(config: dict[str, Any], run_dir: Path) -> float:
             section, name = key.split(".")
             stored[section][name] = config[section][name]
         config = stored
-    multirun = hydra.mode is not None and hydra.mode.name == "MULTIRUN"
-    return train(config, run_dir, console=Console(), multirun=multirun)
+    return train(config, run_dir, console=Console())
 
 
 if __name__ == "__main__":

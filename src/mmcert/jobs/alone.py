@@ -33,15 +33,15 @@ def alone(job: Job[P, R]) -> Job[P, R]:
 def alone_with_ranks(job: Job[P, R]) -> Job[P, R]:
     """Like :func:`alone`, for a job that srun or torchrun may start in several processes.
 
-    The first of them holds the directory for all; they see each other through the process group.
+    The first of them holds the directory for all; they see each other through the roll call.
     """
 
     @functools.wraps(job)
     def held(config: Any, run_dir: Any, *args: P.args, **options: P.kwargs) -> R:
-        from mmcert.voting.processes import started_outside  # torch, which the others do without
+        from mmcert.voting.started import started_outside
 
         outside = started_outside()
-        follows = outside is not None and outside.global_rank() > 0
+        follows = outside is not None and outside.rank > 0
         held = only_one(Path(run_dir), f"mmcert-{job.__name__}")
         with nullcontext() if follows else held:
             return job(config, run_dir, *args, **options)

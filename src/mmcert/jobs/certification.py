@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from mmcert.errors import ConfigError, RecordError
 from mmcert.jobs.alone import alone_with_ranks
 from mmcert.jobs.certify_config import merged_config
 from mmcert.jobs.checkpoint import find_checkpoint, load_checkpoint
+from mmcert.jobs.shard import parse_shard, shard_of
 from mmcert.jobs.workload import build, build_data
 from mmcert.records.atomic import atomic_write
 from mmcert.records.folders import VotesFolders
@@ -31,16 +31,15 @@ from mmcert.voting.ballot import Ballot, draws_of_all
 from mmcert.voting.block import find_block
 from mmcert.voting.exhaustive import check_limit, enumeration_hash
 from mmcert.voting.identity import differences, voting_facts
-from mmcert.voting.processes import asked_processes, started_outside
+from mmcert.voting.processes import asked_processes
 from mmcert.voting.progress import VotingProgress, duration
+from mmcert.voting.rendezvous import meet
 from mmcert.voting.run import Turnout, vote
 from mmcert.voting.settings import SchemeSpec, StoppingRule, VotingSettings
+from mmcert.voting.started import Place, started_outside
 
 if TYPE_CHECKING:
     from mmcert.data.base import MultiModalDataset
-
-#: How long other processes wait for the first one to find the block.
-_FINDING_SECONDS = 1800.0
 
 
 @alone_with_ranks
@@ -63,10 +62,8 @@ def certify(
         MmcertError: For whatever does not fit together, before anything is voted.
     """
     outside = started_outside()
-    first = outside is None or outside.global_rank() == 0
+    first = outside is None or outside.rank == 0
     certification = Certification(dict(config), Path(run_dir), console or Console(quiet=True))
-    if first:
-        certification.describe()
     certification.vote(show=first)
     return certification.evaluate() if first else None
 
@@ -101,16 +98,22 @@ class Certification:
             "stored_split": split,
             "allow_code": list(given.get("allow_code") or ()),
         }
-        self._dataset = build_data(self._workload)
-        check_same_kind(stored, self._dataset, str(given["checkpoint"]))
+        whole = build_data(self._workload)
+        check_same_kind(stored, whole, str(given["checkpoint"]))
+        # All shards are one run: the same facts and fingerprint, each with its own samples.
+        self._shard = config["shard"]
+        self._workload["shard"] = self._shard
+        self._dataset = shard_of(whole, self._shard)
+        shard = parse_shard(self._shard)
+        self._shard_name = None if shard is None else f"{shard[0]}/{shard[1]}"
         self._spec = SchemeSpec.from_config(config["scheme"])
-        self._first = self._dataset[0]
-        self._scheme = self._spec.for_sample(self._first, self._dataset.inputs)
+        self._first = whole[0]
+        self._scheme = self._spec.for_sample(self._first, whole.inputs)
         settings = VotingSettings.from_config(config["voting"])
         self._enumeration: str | None = None
         if settings.mode == "exhaustive":
-            self._draws = self._all_sub_samples(settings.limit)
-            total = self._draws[self._dataset.ids[0]]["test"]
+            self._draws = self._all_sub_samples(whole, settings.limit)
+            total = self._draws[whole.ids[0]]["test"]
             settings = dataclasses.replace(settings, draws=total, selection_draws=0)
         else:
             self._draws = draws_of_all(self._dataset.ids, settings)
@@ -138,7 +141,7 @@ class Certification:
             scheme=self._spec,
             encoding=config["encoding"],
             data={key: config["data"].get(key) for key in ("name", "options")},
-            ids=self._dataset.ids,
+            ids=whole.ids,
             seed=config["seed"],
             settings=self._settings,
             device=device_kind(),
@@ -164,33 +167,25 @@ class Certification:
                 "one run; set voting.block to a number."
             )
         place = started_outside()
-        block = self._recorded_block(wait=place is not None and place.global_rank() != 0)
-        if block is None:
-            block, trials = find_block(self._ballot(settings, ""), asked_processes(settings, place))
-            tried = ", ".join(f"{b}: {duration(t.seconds)}" for b, t in trials.items())
-            self._say(f"voting.block=auto: {block} draws per forward pass (per draw, {tried}).")
+        if place is None:
+            block = self._found_block(settings, None)
+        else:  # the first process finds it for all, in a meeting before that of the votes
+            named = dataclasses.replace(place, launch=f"{place.launch}-block")
+            limit = settings.rendezvous_minutes
+            with meet(named, self._run_dir, limit, "voting.rendezvous_minutes") as peers:
+                block = peers.first(self._found_block(settings, place) if place.rank == 0 else 0)
+                peers.wait()
         self._config["voting"]["block"] = block
         return dataclasses.replace(settings, block=block)
 
-    def _recorded_block(self, wait: bool) -> int | None:
-        """The block of the run that is in the run directory.
-
-        Args:
-            wait: Whether another process is about to write it.
-        """
-        until = time.monotonic() + (_FINDING_SECONDS if wait else 0)
-        while True:
-            if (self._run_dir / "run.json").exists():
-                return read_run(self._run_dir).fingerprint_of.get("block")
-            if time.monotonic() >= until:
-                break
-            time.sleep(0.5)
-        if wait:
-            raise ConfigError(
-                f"voting.block=auto: the first process has not written {self._run_dir}/run.json "
-                f"within {duration(_FINDING_SECONDS)}; see what it says, or set voting.block."
-            )
-        return None
+    def _found_block(self, settings: VotingSettings, place: Place | None) -> int:
+        """The block of the run that is in the run directory, or a measured one."""
+        if (self._run_dir / "run.json").exists():
+            return int(read_run(self._run_dir).fingerprint_of["block"])
+        block, trials = find_block(self._ballot(settings, ""), asked_processes(settings, place))
+        tried = ", ".join(f"{b}: {duration(t.seconds)}" for b, t in trials.items())
+        self._say(f"voting.block=auto: {block} draws per forward pass (per draw, {tried}).")
+        return block
 
     def _stopping_rule(self) -> StoppingRule:
         """The target of sequential voting.
@@ -222,12 +217,11 @@ class Certification:
             every=-(-every // settings.block) * settings.block,
         )
 
-    def _all_sub_samples(self, limit: int) -> dict[str, dict[str, int]]:
+    def _all_sub_samples(self, whole: MultiModalDataset, limit: int) -> dict[str, dict[str, int]]:
         """How many sub-samples each sample has; sets the hash of their enumeration."""
         schemes = {}
-        for index, sample_id in enumerate(self._dataset.ids):
-            sample = self._dataset[index]
-            schemes[sample_id] = self._spec.for_sample(sample, self._dataset.inputs)
+        for index, sample_id in enumerate(whole.ids):
+            schemes[sample_id] = self._spec.for_sample(whole[index], whole.inputs)
         draws = {name: {"test": check_limit(s, limit, name)} for name, s in schemes.items()}
         self._enumeration = enumeration_hash(schemes.values())
         return draws
@@ -247,6 +241,13 @@ class Certification:
             return None
         earlier = read_run(self._run_dir)
         if earlier.fingerprint == self._fingerprint:
+            there = earlier.extra.get("shard")
+            if there != self._shard_name:
+                raise RecordError(
+                    f"{self._run_dir} holds {_part(there)} of this run, not "
+                    f"{_part(self._shard_name)}; give every shard a run_dir of its own, and "
+                    f"mmcert-evaluate all of them."
+                )
             self._check_untouched(earlier)
             return earlier
         found = differences(earlier.fingerprint_of, self._facts)
@@ -339,6 +340,8 @@ class Certification:
             timings["voting"] = timings.get("voting", 0.0) + turnout.seconds
             rate = turnout.draws / turnout.seconds
             extra = {"processes": turnout.processes, "device": turnout.device}
+        if self._shard_name is not None:
+            extra["shard"] = self._shard_name
         finished = sample_ids(self._votes) if self._votes.exists() else ()
         run = RunDescription(
             command="certify",
@@ -384,10 +387,10 @@ class Certification:
         """
         ballot = self._ballot(self._settings, self._fingerprint, self._rule)
         if not show:
-            vote(ballot, lambda event: None)
+            vote(ballot, lambda event: None, meet_in=self._run_dir)
             return
         with VotingProgress(self._console) as progress:
-            turnout = vote(ballot, progress)
+            turnout = vote(ballot, progress, begin=self.describe, meet_in=self._run_dir)
         self._write_run(turnout)
 
     def evaluate(self) -> dict[str, Any]:
@@ -413,6 +416,10 @@ class Certification:
         )
         print_summary(self._console, self._run_dir)
         return metrics
+
+
+def _part(shard: str | None) -> str:
+    return "all samples" if shard is None else f"shard {shard}"
 
 
 def check_same_kind(stored: Mapping[str, Any], dataset: MultiModalDataset, where: str) -> None:

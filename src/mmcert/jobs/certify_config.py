@@ -59,6 +59,7 @@ def merged_config(stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[s
         "maps": _first(given.get("maps"), True),
         "target": given.get("target"),
         "seed": _first(given.get("seed"), stored.get("seed"), 0),
+        "shard": given.get("shard"),
         "data_seed": _first(stored.get("seed"), 0),
     }
     config["statistics"] = _statistics(

@@ -57,10 +57,23 @@ def source_run(folders: tuple[Path, ...]) -> SourceRun | None:
 def check_untouched(votes: VotesFolders, source: SourceRun | None) -> None:
     """Refuse votes that are not those that the run's ``run.json`` lists, and unfinished runs.
 
+    Of several folders each is checked against its own, and shards must be all of a run.
+
     Raises:
         RecordError: Naming the sample.
     """
-    if source is None or len(votes.folders) > 1:
+    if source is None:
+        return
+    if len(votes.folders) > 1:
+        for folder in votes.folders:
+            check_untouched(VotesFolders([folder]), source_run((folder,)))
+        planned = (source.description.fingerprint_of.get("samples") or {}).get("count", 0)
+        if "shard" in source.description.extra and len(votes.ids) < planned:
+            raise RecordError(
+                f"the folders of votes= hold {len(votes.ids)} of the {planned} samples of this "
+                f"run; a figure without the others would be chosen after the votes. Name all "
+                f"shards."
+            )
         return
     stored = source.description.votes_sha256
     planned = (source.description.fingerprint_of.get("samples") or {}).get("count", 0)

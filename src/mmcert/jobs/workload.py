@@ -40,6 +40,7 @@ def build(workload: Mapping[str, Any]) -> tuple[MultiModalDataset, BaseModel]:
         RecordError: Where the checkpoint is another file than when the run began.
     """
     from mmcert.jobs.checkpoint import load_checkpoint
+    from mmcert.jobs.shard import shard_of
     from mmcert.models.registry import build_model
 
     stored, _, state, sha256 = load_checkpoint(workload["checkpoint"])
@@ -55,4 +56,4 @@ def build(workload: Mapping[str, Any]) -> tuple[MultiModalDataset, BaseModel]:
         **(stored["model"].get("options") or {}),
     )
     model.load_state_dict(state)
-    return build_data(workload), model
+    return shard_of(build_data(workload), workload.get("shard")), model

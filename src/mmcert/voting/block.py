@@ -12,11 +12,12 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment
 
 from mmcert.errors import MmcertError
 from mmcert.voting.ballot import Ballot, make_voter
+from mmcert.voting.environment import RankEnvironment
 from mmcert.voting.processes import numerics
+from mmcert.voting.started import Place
 
 #: A block twice as large pays if a draw takes this much less time.
 GAIN = 0.03
@@ -95,7 +96,7 @@ def find_block(ballot: Ballot, processes: int) -> tuple[int, dict[int, Trial]]:
     """
     cuda = torch.cuda.is_available()
     accelerator, precision = "cuda" if cuda else "cpu", ballot.settings.precision
-    plugins: Any = [LightningEnvironment()]
+    plugins: Any = [RankEnvironment(Place())]
     fabric = Fabric(
         accelerator=accelerator,
         devices=1,

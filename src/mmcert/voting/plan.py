@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 #: The two streams of draws a vote may belong to; training draws from a third.
 STREAMS = ("test", "select")
@@ -147,6 +148,26 @@ def plan_units(
         else:  # all there, but the merge was interrupted
             units.append(Unit(index, sample_id, ()))
     return units
+
+
+def plain_units(units: Iterable[Unit]) -> list[list[Any]]:
+    """Units as plain data, for another process."""
+    return [
+        [u.index, u.sample_id, [[s.stream, s.start, s.stop] for s in u.segments]] for u in units
+    ]
+
+
+def units_from(plain: Iterable[Sequence[Any]]) -> list[Unit]:
+    """The units that :func:`plain_units` was given.
+
+    >>> units = [Unit(3, "um_000003", (Segment("test", 0, 4), Segment("select", 0, 2)))]
+    >>> units_from(plain_units(units)) == units
+    True
+    """
+    return [
+        Unit(index, sample_id, tuple(Segment(*segment) for segment in segments))
+        for index, sample_id, segments in plain
+    ]
 
 
 def share(units: Sequence[Unit], rank: int, world: int) -> list[Unit]:

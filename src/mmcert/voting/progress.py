@@ -142,10 +142,20 @@ class VotingProgress:
 
 
 class Batched:
-    """Reports draws at most five times a second, so that fast voting is not slowed by it."""
+    """Reports draws at most five times a second, so that fast voting is not slowed by it.
 
-    def __init__(self, report: Callable[[tuple[str, dict[str, Any]]], None]) -> None:
+    Args:
+        report: Gets the events.
+        check: Called as often; it raises where the other processes are gone.
+    """
+
+    def __init__(
+        self,
+        report: Callable[[tuple[str, dict[str, Any]]], None],
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         self._report = report
+        self._check = check
         self._draws = 0
         self._last = time.monotonic()
 
@@ -157,6 +167,7 @@ class Batched:
 
     def flush(self) -> None:
         """Report what has been counted since the last report."""
+        self._check()
         if self._draws:
             self._report(("draws", {"draws": self._draws}))
         self._draws, self._last = 0, time.monotonic()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lightning_fabric import Fabric
@@ -13,10 +15,13 @@ from mmcert.records.lock import only_one
 from mmcert.records.votes import read_meta
 from mmcert.voting.ballot import Ballot, device_name, make_voter
 from mmcert.voting.loop import Voter, vote_units
-from mmcert.voting.plan import Unit, plan_units, share
-from mmcert.voting.processes import Report, run_processes, started_outside
+from mmcert.voting.peers import Peers
+from mmcert.voting.plan import Unit, plain_units, plan_units, share, units_from
+from mmcert.voting.processes import run_processes
 from mmcert.voting.progress import Batched
 from mmcert.voting.sequential import SequentialVoting
+from mmcert.voting.spawn import Report
+from mmcert.voting.started import started_outside
 from mmcert.voting.store import PARTIAL, VoteStore
 
 
@@ -37,19 +42,40 @@ class Turnout:
     device: str
 
 
-def vote(ballot: Ballot, report: Report) -> Turnout:
+def vote(
+    ballot: Ballot,
+    report: Report,
+    *,
+    begin: Callable[[], None] = lambda: None,
+    meet_in: Path | None = None,
+) -> Turnout:
     """Vote all samples that are not finished; what is on disk already is kept.
+
+    Args:
+        ballot: What to vote.
+        report: Gets the events of all processes.
+        begin: Called by the first process that is here, before any other reads the votes folder.
+        meet_in: Where processes that were started outside find each other; the votes folder by
+            default.
 
     Raises:
         MmcertError: As the data set or the base model raise it; what was finished stays on disk.
     """
-    # Processes that were started outside see each other through the process group.
-    held = nullcontext() if started_outside() else only_one(ballot.folder / PARTIAL, "vote count")
-    with held:
-        sequential = ballot.settings.mode == "sequential"
-        work = SequentialVoting(ballot) if sequential else _PlannedVoting(ballot)
-        turnout = run_processes(work, ballot.settings, report)
-    return Turnout(**turnout)
+    outside = started_outside()
+    first = outside is None or outside.rank == 0
+
+    @contextmanager
+    def held() -> Iterator[None]:
+        """Of processes that were started outside, the first holds the folder for all."""
+        with only_one(ballot.folder / PARTIAL, "vote count") if first else nullcontext():
+            if first:
+                begin()
+            yield
+
+    sequential = ballot.settings.mode == "sequential"
+    work = SequentialVoting(ballot) if sequential else _PlannedVoting(ballot)
+    folder = meet_in or ballot.folder
+    return Turnout(**run_processes(work, ballot.settings, report, folder, held()))
 
 
 class _PlannedVoting:
@@ -58,27 +84,26 @@ class _PlannedVoting:
     def __init__(self, ballot: Ballot) -> None:
         self._ballot = ballot
 
-    def __call__(self, fabric: Fabric, report: Report) -> dict[str, Any]:
-        """The fields of a :class:`Turnout` (Fabric hands plain data back, no frozen dataclass)."""
+    def __call__(self, fabric: Fabric, peers: Peers, report: Report) -> dict[str, Any]:
+        """The fields of a :class:`Turnout`, plain data."""
         ballot = self._ballot
         voter = make_voter(ballot, fabric)
         meta = read_meta(ballot.folder)
         store = VoteStore(ballot.folder, meta, ballot.fingerprint, ballot.draws)
         # One process plans for all: by the time another looked, the folder would have changed.
-        units: list[Unit] = fabric.broadcast(
-            self._plan(voter, store, fabric.world_size, report) if fabric.is_global_zero else []
-        )
+        plan = self._plan(voter, store, peers.world, report) if peers.rank == 0 else []
+        units = units_from(peers.first(plain_units(plan)))
         began = time.monotonic()
-        progress = Batched(report)
-        vote_units(share(units, fabric.global_rank, fabric.world_size), voter, store, progress)
+        progress = Batched(report, peers.check)
+        vote_units(share(units, peers.rank, peers.world), voter, store, progress)
         progress.flush()
-        fabric.barrier()
-        if fabric.is_global_zero:
+        peers.wait()
+        if peers.rank == 0:
             self._merge_left_over(voter, store)
         return {
             "draws": sum(unit.draws for unit in units),
             "seconds": time.monotonic() - began,
-            "processes": fabric.world_size,
+            "processes": peers.world,
             "device": device_name(fabric.device),
         }
 

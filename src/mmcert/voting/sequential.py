@@ -11,17 +11,17 @@ import time
 from typing import Any
 
 import numpy as np
-import torch
 from lightning_fabric import Fabric
 
 from mmcert.certification.evaluate import evaluate
 from mmcert.records.votes import SampleVotes, VotesMeta, read_meta
 from mmcert.voting.ballot import Ballot, device_name, make_voter
 from mmcert.voting.loop import Progress, Voter
+from mmcert.voting.peers import Peers
 from mmcert.voting.plan import STREAMS, Segment, Unit
-from mmcert.voting.processes import Report
 from mmcert.voting.progress import Batched
 from mmcert.voting.settings import StoppingRule
+from mmcert.voting.spawn import Report
 from mmcert.voting.store import VoteStore
 
 TEST, SELECT = STREAMS
@@ -33,32 +33,29 @@ class SequentialVoting:
     def __init__(self, ballot: Ballot) -> None:
         self._ballot = ballot
 
-    def __call__(self, fabric: Fabric, report: Report) -> dict[str, Any]:
+    def __call__(self, fabric: Fabric, peers: Peers, report: Report) -> dict[str, Any]:
         """The fields of a ``Turnout``."""
         ballot = self._ballot
         voter = make_voter(ballot, fabric)
         meta = read_meta(ballot.folder)
         store = VoteStore(ballot.folder, meta, ballot.fingerprint, ballot.draws)
-        left: list[int] = fabric.broadcast(
-            self._left(voter, store, fabric.world_size, report) if fabric.is_global_zero else []
-        )
+        plan = self._left(voter, store, peers.world, report) if peers.rank == 0 else []
+        left: list[int] = peers.first(plan)
         began = time.monotonic()
-        progress = Batched(report)
+        progress = Batched(report, peers.check)
         counted = 0
-        mine = left[fabric.global_rank :: fabric.world_size]
+        mine = left[peers.rank :: peers.world]
         voter.expect_samples(mine)
         for index in mine:
             counted += self._vote_sample(index, voter, store, meta, progress, report)
         progress.flush()
-        counts: Any = torch.tensor(float(counted), dtype=torch.float64, device=fabric.device)
-        total = int(fabric.all_reduce(counts, reduce_op="sum"))  # type: ignore[arg-type]
-        fabric.barrier()
-        if fabric.is_global_zero:
+        total = sum(peers.gather(counted))
+        if peers.rank == 0:
             store.remove_partial()
         return {
             "draws": total,
             "seconds": time.monotonic() - began,
-            "processes": fabric.world_size,
+            "processes": peers.world,
             "device": device_name(fabric.device),
         }
 

@@ -36,6 +36,7 @@ class VotingSettings:
         budget: Target budget of ``sequential``, per modality.
         look_every: Draws between two looks at the votes of ``sequential``; null is one block.
         limit: Largest number of sub-samples that ``exhaustive`` enumerates.
+        rendezvous_minutes: How long processes wait for each other at the start.
 
     Raises:
         ConfigError: Naming the key that makes no sense.
@@ -54,6 +55,7 @@ class VotingSettings:
     budget: Mapping[str, int] | None = None
     look_every: int | None = None
     limit: int = 1_000_000
+    rendezvous_minutes: float = 5.0
 
     def __post_init__(self) -> None:
         for key, least in (("draws", 1), ("selection_draws", 0), ("threads", 1), ("limit", 1)):
@@ -77,6 +79,10 @@ class VotingSettings:
             raise ConfigError(
                 "voting=sequential needs a target: set voting.budget, e.g. {rgb: 5, depth: 10}; "
                 "target.metric and target.level say what must be certified there."
+            )
+        if not self.rendezvous_minutes > 0:
+            raise ConfigError(
+                f"voting.rendezvous_minutes must be above 0, not {self.rendezvous_minutes}."
             )
         if not self.segment_seconds > 0:
             raise ConfigError(f"voting.segment_seconds must be above 0, not {self.segment_seconds}")

@@ -17,7 +17,13 @@ from mmcert.models.registry import encoding_by_modality
 
 #: Keys that may differ when an interrupted training goes on: they change no weight, given that the
 #: folder holds the same samples, see :mod:`mmcert.jobs.training.same_data`.
-MAY_DIFFER = ("trainer.threads", "trainer.log_every_n_steps", "data.root", "data.workers")
+MAY_DIFFER = (
+    "trainer.threads",
+    "trainer.log_every_n_steps",
+    "trainer.rendezvous_minutes",
+    "data.root",
+    "data.workers",
+)
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,7 @@ def check_same_training(config: Mapping[str, Any], earlier: Earlier, run_dir: Pa
         RecordError: Naming a setting that differs.
     """
     before = _flat({key: earlier.record["config"].get(key) for key in CARRIED})
+    before.setdefault("trainer.num_nodes", 1)  # not written by earlier versions
     now = _flat({key: config.get(key) for key in CARRIED})
     different = [
         key

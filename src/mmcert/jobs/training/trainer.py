@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import itertools
 import logging
-import os
+import signal
+import threading
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,69 +20,44 @@ from pytorch_lightning import loggers as pl_loggers
 from mmcert.errors import ConfigError
 from mmcert.jobs.training.best import BestCheckpoint, objective
 from mmcert.jobs.training.checkpoint_io import WholeCheckpoints
+from mmcert.voting.environment import RankEnvironment
+from mmcert.voting.processes import device_index
+from mmcert.voting.started import Place
 
 #: Keys of the ``trainer`` section that are ours; all others are arguments of Lightning's Trainer.
-_OWN = ("threads",)
-#: Strategies that start their processes by running the command line again.
-_POPEN = ("ddp", "ddp_find_unused_parameters_false", "ddp_find_unused_parameters_true")
+_OWN = ("threads", "rendezvous_minutes")
 
 
-class WorldSizeCheck(pl.Callback):
-    """Stops where fewer processes live than were asked for; a lost rank would go unnoticed.
+class OwnSignals(pl.Callback):
+    """Gives signals back to whom they belonged before the training.
 
-    Args:
-        processes: How many were asked for.
+    Lightning's handler of SIGTERM broadcasts to all processes, and waits for ever where one of them
+    is gone; and a training that ends only with its batch outlives the time that a cluster allows.
     """
 
-    def __init__(self, processes: int) -> None:
-        self._processes = processes
+    def __init__(self) -> None:
+        self._handler = signal.getsignal(signal.SIGTERM)
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Compare after the launch.
-
-        Raises:
-            ConfigError: With both numbers.
-        """
-        if trainer.world_size != self._processes:
-            raise ConfigError(
-                f"trainer.devices and trainer.num_nodes ask for {self._processes} processes, but "
-                f"{trainer.world_size} are running; under torchrun or srun let both agree."
-            )
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Lightning has just set its own."""
+        if threading.current_thread() is threading.main_thread() and self._handler is not None:
+            signal.signal(signal.SIGTERM, self._handler)
 
 
-def launched_outside() -> bool:
-    """Whether torchrun or srun has created the processes of this job."""
-    return "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) > 1
-
-
-def strategy_for(name: str, devices: int, multirun: bool) -> str:
-    """The Lightning strategy to use.
-
-    Processes on one machine start by spawn. Lightning's own launcher runs the command line again
-    in each, and under ``-m`` loses ranks silently from the second job on.
+def strategy_for(name: str, world: int) -> str:
+    """The Lightning strategy of processes that are there already, whatever would have started them.
 
     Args:
         name: ``trainer.strategy``.
-        devices: Processes on this machine.
-        multirun: Whether Hydra runs a sweep.
+        world: How many processes.
 
-    Raises:
-        ConfigError: For a launcher that runs the command line again, under a sweep.
-
-    >>> strategy_for("auto", 2, multirun=True)
-    'ddp_spawn'
+    >>> strategy_for("auto", 2), strategy_for("ddp_spawn", 2), strategy_for("ddp", 1)
+    ('ddp', 'ddp', 'auto')
     """
-    if launched_outside():
-        return "ddp" if name in ("auto", "ddp_spawn") else name
-    if devices > 1 and name == "auto":
-        return "ddp_spawn"
-    if multirun and name in _POPEN:
-        raise ConfigError(
-            f"trainer.strategy={name} starts its processes by running this command again, and "
-            f"under -m (a sweep) they lose ranks silently. Use trainer.strategy=ddp_spawn, or "
-            f"torchrun for each job."
-        )
-    return name
+    started = name.removesuffix("_spawn").removesuffix("_fork").removesuffix("_notebook")
+    if world == 1 and started.startswith("ddp"):
+        return "auto"
+    return "ddp" if started == "auto" and world > 1 else started
 
 
 def device_count(trainer: Mapping[str, Any]) -> int:
@@ -107,13 +83,18 @@ def device_count(trainer: Mapping[str, Any]) -> int:
     return devices
 
 
+def uses_cuda(trainer: Mapping[str, Any]) -> bool:
+    """Whether a ``trainer`` section means GPUs of NVIDIA."""
+    return trainer.get("accelerator") in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+
+
 def build_trainer(
     section: Mapping[str, Any],
     run_dir: Path,
     *,
     callbacks: list[pl.Callback],
     logger: pl_loggers.Logger | None,
-    multirun: bool,
+    place: Place,
 ) -> pl.Trainer:
     """Lightning's Trainer for a ``trainer`` section.
 
@@ -122,7 +103,7 @@ def build_trainer(
         run_dir: Where it writes.
         callbacks: See :func:`build_callbacks`.
         logger: See :func:`build_logger`.
-        multirun: Whether Hydra runs a sweep.
+        place: Of this process among those of the training.
 
     Raises:
         ConfigError: For an unknown key, or a combination that cannot run.
@@ -131,9 +112,8 @@ def build_trainer(
     unknown = sorted(set(section) - known - set(_OWN))
     if unknown:
         raise ConfigError(
-            f"trainer.{unknown[0]} is neither 'threads' nor an argument of Lightning."
+            f"trainer.{unknown[0]} is neither {' nor '.join(_OWN)} nor an argument of Lightning."
         )
-    devices = device_count(section)
     threads = section.get("threads")
     if threads is not None:
         torch.set_num_threads(int(threads))
@@ -141,15 +121,18 @@ def build_trainer(
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"pytorch_lightning\.")
     options = {key: value for key, value in section.items() if key not in _OWN}
-    options |= {"devices": devices}
-    options["strategy"] = strategy_for(str(section.get("strategy", "auto")), devices, multirun)
-    processes = devices * int(section.get("num_nodes", 1))
+    # To Lightning every process is a node with one device, see RankEnvironment.
+    options |= {
+        "devices": [device_index(place)] if uses_cuda(section) else 1,
+        "num_nodes": place.world,
+        "strategy": strategy_for(str(section.get("strategy", "auto")), place.world),
+        "plugins": [RankEnvironment(place), WholeCheckpoints()],
+    }
     try:
         return pl.Trainer(
             **options,
             logger=logger if logger is not None else False,
-            callbacks=[*callbacks, WorldSizeCheck(processes)],
-            plugins=[WholeCheckpoints()],
+            callbacks=[*callbacks, OwnSignals()],
             default_root_dir=run_dir,
             enable_model_summary=False,
             enable_progress_bar=any(isinstance(c, pl_callbacks.ProgressBar) for c in callbacks),

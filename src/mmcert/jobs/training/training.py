@@ -20,6 +20,7 @@ from mmcert.jobs.training.best import objective
 from mmcert.jobs.training.loaders import EpochSeeds, Loaders
 from mmcert.jobs.training.measurable import check_measurable
 from mmcert.jobs.training.plan import check_plan, count_elements, plan_encoding
+from mmcert.jobs.training.ranks import process_group, run_ranks
 from mmcert.jobs.training.record import best_score, checkpoint_record
 from mmcert.jobs.training.resume import (
     Earlier,
@@ -34,6 +35,8 @@ from mmcert.models.registry import build_model
 from mmcert.records.atomic import atomic_write, write_json
 from mmcert.tasks.registry import TASKS, build_task
 from mmcert.theory.schemes import make_scheme
+from mmcert.voting.peers import Peers
+from mmcert.voting.spawn import Report
 
 
 @alone_with_ranks
@@ -42,7 +45,6 @@ def train(
     run_dir: str | Path,
     *,
     console: Console | None = None,
-    multirun: bool = False,
 ) -> float:
     """Train a base model; go on where an earlier run in ``run_dir`` stopped.
 
@@ -52,7 +54,6 @@ def train(
         given: The resolved ``train`` configuration.
         run_dir: Gets ``checkpoints/{best,last}.ckpt``, ``config.yaml`` and ``split.json``.
         console: Where a person reads; None: nowhere.
-        multirun: Whether other jobs run before or after it in this process, as in a sweep.
 
     Returns:
         The best validation score.
@@ -63,9 +64,8 @@ def train(
         DataError: For missing or broken data.
         RecordError: Where ``run_dir`` holds another training.
     """
-    began = time.monotonic()
     run_dir = Path(run_dir).resolve()
-    console = console or Console(quiet=True)
+    shown = console or Console(quiet=True)
     config: dict[str, Any] = copy.deepcopy(dict(given))
     refuse_code(config, "the configuration")
     config["data"]["root"] = str(Path(config["data"]["root"]).resolve())
@@ -75,7 +75,7 @@ def train(
         config["encoding"] = stored_means(config["encoding"], earlier)
         check_same_training(config, earlier, run_dir)
         if earlier.is_finished(config):
-            return _finished(config, run_dir, earlier, console)
+            return _finished(config, run_dir, earlier, shown)
     data = DataModule(
         config["data"],
         config["seed"],
@@ -88,8 +88,28 @@ def train(
     if earlier is not None:
         check_same_data(data, earlier.record, run_dir)
     config["encoding"] = plan_encoding(config, data)
-    pl.seed_everything(config["seed"], verbose=False)
+    work = partial(_fit, config, run_dir, data, earlier)
+    return run_ranks(
+        work,
+        config["trainer"],
+        run_dir,
+        lambda event: shown.print(event[1]["text"], highlight=False, soft_wrap=True),
+    )
 
+
+def _fit(
+    config: dict[str, Any],
+    run_dir: Path,
+    data: DataModule,
+    earlier: Earlier | None,
+    peers: Peers,
+    report: Report,
+) -> float:
+    """The training as one of its processes does it; the best validation score."""
+    began = time.monotonic()
+    dataset = data.dataset("train")
+    allow_code = tuple(config.get("allow_code") or ())
+    pl.seed_everything(config["seed"], verbose=False)
     net = build_model(
         config["model"]["name"],
         inputs=dataset.inputs,
@@ -123,33 +143,29 @@ def train(
     loaders = Loaders(data, 0 if earlier is None else earlier.epochs)
     callbacks.append(EpochSeeds(loaders, config["seed"]))
     trainer = build_trainer(
-        config["trainer"], run_dir, callbacks=callbacks, logger=logger, multirun=multirun
+        config["trainer"], run_dir, callbacks=callbacks, logger=logger, place=peers.place
     )
-    if trainer.is_global_zero:
+    if peers.rank == 0:
         with atomic_write(run_dir / "config.yaml") as stream:
             stream.write(yaml.safe_dump(config, sort_keys=False).encode())
         write_json(run_dir / "split.json", record["split"])
-        console.print(
-            preview(config, net, len(data.loader("train")), len(dataset)),
-            highlight=False,
-            soft_wrap=True,
-        )
+        text = preview(config, net, len(data.loader("train")), len(dataset))
+        report(("say", {"text": text}))
     try:
-        trainer.fit(
-            task, datamodule=loaders, ckpt_path=None if earlier is None else str(earlier.last)
-        )
+        with process_group(peers, config["trainer"]):
+            trainer.fit(
+                task, datamodule=loaders, ckpt_path=None if earlier is None else str(earlier.last)
+            )
+            peers.wait()  # for the last checkpoint
     except SystemExit:
         if trainer.interrupted:  # Lightning turns an interruption into an exit; run_app explains it
             raise KeyboardInterrupt from None
         raise
     judged_by = _judged_by(config)
     score = best_score(run_dir, judged_by)
-    if trainer.is_global_zero:
-        console.print(
-            summary(config, run_dir, judged_by, score, time.monotonic() - began),
-            highlight=False,
-            soft_wrap=True,
-        )
+    if peers.rank == 0:
+        text = summary(config, run_dir, judged_by, score, time.monotonic() - began)
+        report(("say", {"text": text}))
     return score
 
 
