@@ -4,6 +4,9 @@ import subprocess
 import sys
 
 import pytest
+import yaml
+
+from mmcert.cli._app import conf_dir
 
 
 def evaluate(*arguments, cwd):
@@ -42,3 +45,14 @@ def test_a_sweep_runs_its_other_jobs_before_it_fails(tmp_path):
     assert "#1 : votes=nowhere seed=1" in done.stdout
     assert "nowhere: no votes here" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("launcher", ["submitit_slurm", "submitit_local"])
+def test_every_key_of_a_launcher_of_jobs_is_there(launcher):
+    plugin = pytest.importorskip(
+        "hydra_plugins.hydra_submitit_launcher.config", reason="pip install 'mmcert[cluster]'"
+    )
+    kinds = {"submitit_slurm": plugin.SlurmQueueConf, "submitit_local": plugin.LocalQueueConf}
+    ours = yaml.safe_load((conf_dir() / "hydra" / "launcher" / f"{launcher}.yaml").read_text())
+    assert ours.keys() == kinds[launcher].__dataclass_fields__.keys()
+    assert ours["_target_"] == kinds[launcher]._target_
