@@ -168,7 +168,7 @@ def test_a_training_that_must_make_room_goes_on_as_if_it_had_not(
     state = cluster.wait(job)
     assert state["Restarts"] == "1"
     said = (tmp_path / "train.out").read_text()
-    assert f"Job {job} is back in the queue" in said
+    assert f"Job {job} goes back into the queue" in said
     assert "Traceback" not in said
     content = torch.load(last, weights_only=True)
     assert content["epoch"] == undisturbed["epoch"] == 149

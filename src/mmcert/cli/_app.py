@@ -129,8 +129,7 @@ def run_app(config_name: str, job: Job) -> None:
         except KeyboardInterrupt as error:
             if "SUBMITIT_EXECUTOR" not in os.environ:  # where nobody typed a line
                 print(f"\nInterrupted. {goes_on(run_dir)}", file=sys.stderr)
-            if queued := requeue(error):
-                print(queued, file=sys.stderr)
+            requeue(error, lambda line: print(line, file=sys.stderr, flush=True))
             raise SystemExit(exit_status(error)) from None
 
     sys.argv[1:] = with_multirun(sys.argv[1:])

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
@@ -94,30 +94,28 @@ def _force(woken: socket.socket, ours: frozenset[int], over: threading.Event) ->
                 os._exit(128 + caught[0])
 
 
-def requeue(error: KeyboardInterrupt) -> str | None:
+def requeue(error: KeyboardInterrupt, say: Callable[[str], None]) -> None:
     """Put the job of Slurm whose first process this is back into the queue, if it should go on.
 
     It should after SIGUSR1, the warning that a job asks for, and where Slurm pre-empts it; not
     where a person has cancelled it.
 
-    Returns:
-        What was done, in a sentence; None where there was nothing to do.
+    Args:
+        error: What has ended the job.
+        say: Gets what is done, before it is: Slurm ends this process for it.
     """
     job = os.environ.get("SLURM_JOB_ID")
     number = getattr(error, "number", signal.SIGINT)
     if job is None or number == signal.SIGINT or os.environ.get("SLURM_PROCID", "0") != "0":
-        return None
+        return
     if "SUBMITIT_EXECUTOR" in os.environ:  # which requeues its jobs itself
-        return None
+        return
     if number == signal.SIGTERM and not _is_preempted(job):
-        return None
+        return
+    say(f"Job {job} goes back into the queue, and on from there.")
     done = _scontrol("requeue", job)
-    if done.returncode == 0:
-        return f"Job {job} is back in the queue and will go on there."
-    return (
-        f"Job {job} could not be put back into the queue ({done.stderr.strip()}); submit it again, "
-        f"with sbatch --requeue."
-    )
+    if done.returncode != 0:
+        say(f"It could not ({done.stderr.strip()}); submit it again, with sbatch --requeue.")
 
 
 def _is_preempted(job: str) -> bool:
