@@ -16,7 +16,12 @@ INPUTS = {
 N = {"image": 64, "audio": 10}
 
 
-def net(inputs=INPUTS, encoding="retained_indicator"):
+#: Options of both kinds of the model.
+KINDS = {"spectra, jointly": {}, "bands, as a product": {"chunk": "bands", "fusion": "product"}}
+each_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def net(inputs=INPUTS, encoding="retained_indicator", **options):
     torch.manual_seed(0)
     model = build_model(
         "elementwise_fusion",
@@ -26,6 +31,7 @@ def net(inputs=INPUTS, encoding="retained_indicator"):
         pixel_features=32,
         chunk_features=16,
         hidden=32,
+        **options,
     )
     return model.eval()
 
@@ -46,17 +52,19 @@ def batch(*samples):
     return {name: torch.stack([one["inputs"][name] for one in samples]) for name in INPUTS}
 
 
+@each_kind
 @pytest.mark.parametrize("scheme", ["mmcert", "randomized_ablation"])
-def test_the_labels_of_voting_are_those_of_the_logits_of_training(scheme):
-    model, drawn = net(), subsets(scheme)
+def test_the_labels_of_voting_are_those_of_the_logits_of_training(scheme, kind):
+    model, drawn = net(**KINDS[kind]), subsets(scheme)
     with torch.inference_mode():
         labels = model.label(model.prepare(sample()), drawn)
         logits = model.logits(batch(sample()), {name: one.mask for name, one in drawn.items()})
     assert torch.equal(labels, logits.argmax(1))
 
 
-def test_elements_that_are_not_retained_cannot_change_the_logits():
-    model, drawn = net(), subsets(draws=1)
+@each_kind
+def test_elements_that_are_not_retained_cannot_change_the_logits(kind):
+    model, drawn = net(**KINDS[kind]), subsets(draws=1)
     first, second = sample(0), sample(1)
     mixed = {
         "image": torch.where(
@@ -84,6 +92,38 @@ def test_rows_of_masks_belong_to_their_samples():
     torch.testing.assert_close(both[3:], last, rtol=1e-5, atol=1e-6)
 
 
+def test_the_sum_of_retained_pixels_is_the_product_of_masks_and_features():
+    pixels = net().pixels
+    masks = torch.rand(6, 64) < 0.2
+    masks[0] = masks[-1] = False  # nothing retained is a sum too
+    images = torch.rand(2, 64, 1)
+    whole = torch.bmm(masks.float().reshape(2, 3, 64), pixels(images)).flatten(0, 1)
+    torch.testing.assert_close(pixels.summed(images, masks), whole)
+    assert torch.equal(pixels.summed(images, masks & False), torch.zeros(6, 32))
+
+
+def test_a_product_adds_what_each_modality_says_alone():
+    model = net(**KINDS["bands, as a product"])
+    masks = {name: one.mask for name, one in subsets(draws=5).items()}
+    nothing = {name: mask & False for name, mask in masks.items()}
+    with torch.inference_mode():
+        both = model.logits(batch(sample()), masks)
+        image = model.logits(batch(sample()), masks | {"audio": nothing["audio"]})
+        audio = model.logits(batch(sample()), masks | {"image": nothing["image"]})
+        neither = model.logits(batch(sample()), nothing)
+    torch.testing.assert_close(both, image + audio - neither)
+
+
+def test_training_shows_a_product_one_modality_alone_in_its_share_of_rows():
+    model = net(fusion="product", alone=0.5).train()
+    torch.manual_seed(0)
+    heard = model._heard(torch.zeros(2, 4000, 4))[..., 0]
+    assert heard.sum(0).min() == 1
+    shares = [(heard[i] * (1 - heard[1 - i])).mean().item() for i in (0, 1)]
+    assert shares == pytest.approx([0.25, 0.25], abs=0.03)
+    assert model.eval()._heard(torch.zeros(2, 4, 4)) == 1
+
+
 def test_the_position_of_an_element_counts():
     model = net()
     features = model.prepare(sample())["features"]
@@ -98,6 +138,16 @@ def test_elements_are_numbered_in_c_order_of_their_axes():
     x = torch.arange(2 * 3 * 4).reshape(1, 2, 3, 4)
     assert torch.equal(as_elements(x, (1, 2))[0, 5], x[0, :, 1, 1])
     assert torch.equal(as_elements(x, (0,))[0, 1], x[0, 1].flatten())
+
+
+def test_unknown_kinds_of_chunks_and_fusion_are_refused():
+    for options, message in (
+        ({"chunk": "mfcc"}, "chunk=mfcc; choose spectrum or bands"),
+        ({"fusion": "sum"}, "fusion=sum; choose joint or product"),
+        ({"alone": 1.5}, "alone=1.5 is a share"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            net(**options)
 
 
 def test_other_encodings_and_sizes_are_refused():
