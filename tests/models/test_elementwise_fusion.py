@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmcert.errors import ConfigError
-from mmcert.models.elementwise_fusion import as_elements
+from mmcert.models.elementwise_fusion import PIXEL_SCALE, as_elements
 from mmcert.models.registry import build_model
 from mmcert.sampling.subsets import draw_subsets
 from mmcert.theory.schemes import make_scheme
@@ -115,13 +115,26 @@ def test_a_product_adds_what_each_modality_says_alone():
 
 
 def test_training_shows_a_product_one_modality_alone_in_its_share_of_rows():
-    model = net(fusion="product", alone=0.5).train()
+    model = net(fusion="product", alone=0.5, dropout=0.0).train()
     torch.manual_seed(0)
-    heard = model._heard(torch.zeros(2, 4000, 4))[..., 0]
-    assert heard.sum(0).min() == 1
-    shares = [(heard[i] * (1 - heard[1 - i])).mean().item() for i in (0, 1)]
+    heard = torch.stack(list(model._heard(torch.zeros(4000, 64)).values()))
+    assert heard.any(0).all()
+    shares = [(heard[i] & ~heard[1 - i]).float().mean().item() for i in (0, 1)]
     assert shares == pytest.approx([0.25, 0.25], abs=0.03)
-    assert model.eval()._heard(torch.zeros(2, 4, 4)) == 1
+    assert model.eval()._heard(torch.zeros(4, 64)) is None
+
+
+def test_a_row_of_training_that_reads_the_image_alone_has_the_logits_of_the_image():
+    model = net(fusion="product", alone=1.0, dropout=0.0).train()
+    masks = {name: one.mask for name, one in subsets(draws=40).items()}
+    torch.manual_seed(1)
+    rows = model._heard(masks["image"])["image"]
+    torch.manual_seed(1)
+    logits = model.logits(batch(sample()), masks)
+    pixels = as_elements(batch(sample())["image"], (1, 2))
+    alone = model.heads[0](model.pixels.summed(pixels, masks["image"]) / PIXEL_SCALE)
+    assert 5 < rows.sum() < 35
+    torch.testing.assert_close(logits[rows], alone[rows])
 
 
 def test_the_position_of_an_element_counts():

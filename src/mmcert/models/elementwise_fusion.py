@@ -216,7 +216,7 @@ class ElementwiseFusion(BaseModel):
                 raise ConfigError(f"model.options.{key}={value}; choose {' or '.join(known)}.")
         if not 0 <= alone <= 1:
             raise ConfigError(f"model.options.alone={alone} is a share, from 0 to 1.")
-        self.alone = alone
+        self.alone, self.classes = alone, classes
         self._modalities = (image, audio)
         self._axes: dict[str, tuple[int, ...]] = {}
         sizes: dict[str, tuple[int, int]] = {}
@@ -286,9 +286,13 @@ class ElementwiseFusion(BaseModel):
         """
         image, audio = self._modalities
         elements = {name: as_elements(inputs[name], self._axes[name]) for name in self._modalities}
+        heard = self._heard(masks[image])
+        if heard is not None:
+            masks = {name: masks[name] & heard[name][:, None] for name in self._modalities}
         return self._head(
             self.pixels.summed(elements[image], masks[image]),
             self.chunks.summed(elements[audio], masks[audio]),
+            heard,
         )
 
     def prepare(self, sample: Mapping[str, Any]) -> Any:
@@ -315,20 +319,26 @@ class ElementwiseFusion(BaseModel):
         check_finite(logits, state["id"])
         return first_largest(logits)
 
-    def _heard(self, each: Tensor) -> Tensor | float:
-        """Which logits (2, R, C) count: all, but in training only one modality's in some rows."""
-        if not self.training or not self.alone:
-            return 1.0
-        chance = torch.rand(each.shape[1], device=each.device)
-        silent = torch.stack((chance < self.alone / 2, chance > 1 - self.alone / 2))
-        return (~silent).to(each.dtype)[..., None]
+    def _heard(self, mask: Tensor) -> dict[str, Tensor] | None:
+        """Per modality bool (R,), the rows in which training reads it; None: all of them."""
+        if not self.training or self.heads is None or not self.alone:
+            return None
+        chance = torch.rand(len(mask), device=mask.device)
+        image, audio = self._modalities
+        return {image: chance >= self.alone / 2, audio: chance < 1 - self.alone / 2}
 
-    def _head(self, image: Tensor, audio: Tensor) -> Tensor:
+    def _head(
+        self, image: Tensor, audio: Tensor, heard: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
         """Sums of features (R, D) of both modalities to logits (R, C)."""
         scaled = (image / PIXEL_SCALE, audio / CHUNK_SCALE)
         if self.heads is not None:
-            each = torch.stack([head(x) for head, x in zip(self.heads, scaled, strict=True)])
-            return (each * self._heard(each)).sum(0)
+            if heard is None:
+                return self.heads[0](scaled[0]) + self.heads[1](scaled[1])
+            logits = image.new_zeros(len(image), self.classes)
+            for head, x, rows in zip(self.heads, scaled, heard.values(), strict=True):
+                logits = logits.index_add(0, rows.nonzero()[:, 0], head(x[rows]))
+            return logits
         sums = torch.cat(scaled, 1)
         x = F.relu(self.first(self.dropout(F.relu(sums + self.bias))))
         x = x + F.relu(self.second(self.dropout(x)))
