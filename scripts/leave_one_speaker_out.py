@@ -108,7 +108,7 @@ def fold(options: argparse.Namespace, speaker: str, validation: str) -> dict[str
             "certify",
             "sweep=avmnist_retained",
             f"checkpoint={training}",
-            f"data.max_samples={options.samples}",
+            f"data.max_samples={options.validation_samples}",
             "voting.processes=1",
             f"run_dir={chosen}",
         )
@@ -172,7 +172,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of AV-MNIST")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--speakers", nargs="+", help="those to test; default: all")
-    parser.add_argument("--samples", type=int, default=500, help="pairs of a fold")
+    parser.add_argument("--samples", type=int, default=500, help="pairs that a fold certifies")
+    parser.add_argument(
+        "--validation-samples", type=int, default=300, help="pairs on which it chooses its counts"
+    )
     parser.add_argument("--draws", type=int, default=10_000, help="N of a pair")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="folds at the same time")
