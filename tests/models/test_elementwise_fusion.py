@@ -115,17 +115,17 @@ def test_a_product_adds_what_each_modality_says_alone():
 
 
 def test_training_shows_a_product_one_modality_alone_in_its_share_of_rows():
-    model = net(fusion="product", alone=0.5, dropout=0.0).train()
+    model = net(fusion="product", alone={"image": 0.5, "audio": 0.2}, dropout=0.0).train()
     torch.manual_seed(0)
     heard = torch.stack(list(model._heard(torch.zeros(4000, 64)).values()))
     assert heard.any(0).all()
     shares = [(heard[i] & ~heard[1 - i]).float().mean().item() for i in (0, 1)]
-    assert shares == pytest.approx([0.25, 0.25], abs=0.03)
+    assert shares == pytest.approx([0.5, 0.2], abs=0.03)
     assert model.eval()._heard(torch.zeros(4, 64)) is None
 
 
 def test_a_row_of_training_that_reads_the_image_alone_has_the_logits_of_the_image():
-    model = net(fusion="product", alone=1.0, dropout=0.0).train()
+    model = net(fusion="product", alone={"image": 0.5, "audio": 0.5}, dropout=0.0).train()
     masks = {name: one.mask for name, one in subsets(draws=40).items()}
     torch.manual_seed(1)
     rows = model._heard(masks["image"])["image"]
@@ -157,7 +157,8 @@ def test_unknown_kinds_of_chunks_and_fusion_are_refused():
     for options, message in (
         ({"chunk": "mfcc"}, "chunk=mfcc; choose spectrum or bands"),
         ({"fusion": "sum"}, "fusion=sum; choose joint or product"),
-        ({"alone": 1.5}, "alone=1.5 is a share"),
+        ({"alone": {"image": 0.7, "audio": 0.4}}, "shares of at most 1 together"),
+        ({"alone": {"sound": 0.4}}, "give image and audio shares"),
     ):
         with pytest.raises(ConfigError, match=message):
             net(**options)

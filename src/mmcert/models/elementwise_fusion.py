@@ -180,10 +180,12 @@ class ElementwiseFusion(BaseModel):
         fusion: ``joint``, one head on both sums, or ``product``, a head for each modality and their
             logits added: right where the modalities are independent given the class, as pairs made
             by label are, and what one has learned of few voices cannot spoil the other.
+        alone: Of ``product``: per modality the share of training's ablated inputs of which it alone
+            is read, so that each head is right by itself; at most 1 together.
 
     Raises:
         ConfigError: For a modality that the data does not have, varying shapes, another encoding,
-            or an unknown ``chunk`` or ``fusion``.
+            an unknown ``chunk`` or ``fusion``, or shares ``alone`` that are none.
     """
 
     default_block = 1000
@@ -205,7 +207,7 @@ class ElementwiseFusion(BaseModel):
         rate: int = 8000,
         chunk_dropout: float = 0.2,
         fusion: str = "joint",
-        alone: float = 0.7,
+        alone: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         for key, value, known in (
@@ -214,9 +216,13 @@ class ElementwiseFusion(BaseModel):
         ):
             if value not in known:
                 raise ConfigError(f"model.options.{key}={value}; choose {' or '.join(known)}.")
-        if not 0 <= alone <= 1:
-            raise ConfigError(f"model.options.alone={alone} is a share, from 0 to 1.")
-        self.alone, self.classes = alone, classes
+        shares = tuple((alone or {}).get(name, 0.0) for name in (image, audio))
+        if set(alone or {}) - {image, audio} or min(shares) < 0 or sum(shares) > 1:
+            raise ConfigError(
+                f"model.options.alone={dict(alone or {})}; give {image} and {audio} shares of at "
+                f"most 1 together."
+            )
+        self._alone, self.classes = shares, classes
         self._modalities = (image, audio)
         self._axes: dict[str, tuple[int, ...]] = {}
         sizes: dict[str, tuple[int, int]] = {}
@@ -321,11 +327,11 @@ class ElementwiseFusion(BaseModel):
 
     def _heard(self, mask: Tensor) -> dict[str, Tensor] | None:
         """Per modality bool (R,), the rows in which training reads it; None: all of them."""
-        if not self.training or self.heads is None or not self.alone:
+        if not self.training or self.heads is None or not any(self._alone):
             return None
         chance = torch.rand(len(mask), device=mask.device)
-        image, audio = self._modalities
-        return {image: chance >= self.alone / 2, audio: chance < 1 - self.alone / 2}
+        (image, audio), (seen, heard) = self._modalities, self._alone
+        return {image: chance >= heard, audio: chance < 1 - seen}
 
     def _head(
         self, image: Tensor, audio: Tensor, heard: Mapping[str, Tensor] | None = None
