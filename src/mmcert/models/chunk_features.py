@@ -112,13 +112,21 @@ class BandFeatures(nn.Module):
         self.out = nn.Linear(hidden, features)
         self.place_out = nn.Parameter(torch.zeros(n, features))
 
-    def forward(self, elements: Tensor) -> Tensor:
-        """(B, n, e) to features (B, n, D)."""
-        hidden = self.dropout(F.relu(self.spectrum(self.levels(elements)) + self.place))
-        return F.relu(self.out(hidden) + self.place_out)
+    def forward(self, elements: Tensor, places: Tensor | slice = slice(None)) -> Tensor:
+        """(B, n, e), or (M, e) at ``places`` int64 (M,), to features (..., D)."""
+        heard = F.relu(self.spectrum(self.levels(elements)) + self.place[places])
+        return F.relu(self.out(self.dropout(heard)) + self.place_out[places])
 
     def summed(self, elements: Tensor, mask: Tensor) -> Tensor:
-        """Sums of the features that masks (R, n) retain: (R, D)."""
-        features = self(elements)  # (B, n, D)
-        grouped = mask.to(features.dtype).reshape(len(features), -1, mask.shape[1])
-        return torch.bmm(grouped, features).flatten(0, 1)
+        """Sums of the features that masks (R, n) retain: (R, D).
+
+        Encodes what any row of a sample retains: a third of the chunks, of a few rows.
+        """
+        samples, n = elements.shape[:2]
+        grouped = mask.reshape(samples, -1, n)
+        sample, place = grouped.any(1).nonzero(as_tuple=True)
+        features = elements.new_zeros(samples, n, self.place_out.shape[1])
+        if len(sample):
+            encoded = self(elements[sample, place], place)
+            features = features.index_put((sample, place), encoded)
+        return torch.bmm(grouped.to(features.dtype), features).flatten(0, 1)
