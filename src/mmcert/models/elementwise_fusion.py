@@ -320,8 +320,8 @@ class ElementwiseFusion(BaseModel):
             NonFiniteLogitsError: Naming the sample.
         """
         features = state["features"]
-        sums = [_retained_sums(features[name], subsets[name]) for name in self._modalities]
-        logits = self._head(*sums)
+        image, audio = (_retained_sums(features[name], subsets[name]) for name in self._modalities)
+        logits = self._head(image, audio)
         check_finite(logits, state["id"])
         return first_largest(logits)
 
