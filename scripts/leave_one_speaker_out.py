@@ -2,7 +2,7 @@
 
     python scripts/leave_one_speaker_out.py --data data/avmnist --out outputs/speakers
 
-trains for every speaker of the recordings a base model (``experiment=avmnist_mmcert``) that hears
+trains for every speaker of the recordings a base model (``avmnist_speakers_mmcert``) that hears
 neither this speaker nor the next one; chooses the retained counts on the votes of that next one
 (``sweep=avmnist_retained``); certifies the speaker at these counts; and writes ``table.md`` and
 ``table.json``. What an interrupted call has finished is kept.
@@ -100,7 +100,7 @@ def fold(options: argparse.Namespace, speaker: str, validation: str) -> dict[str
         run(
             folder / "training.log",
             "train",
-            "experiment=avmnist_mmcert",
+            "experiment=avmnist_speakers_mmcert",
             f"data.root={options.data}",
             f"data.options.test_speaker={speaker}",
             f"data.options.validation_speaker={validation}",

@@ -35,7 +35,7 @@ def command(name, *arguments, cwd):
 @pytest.mark.parametrize("sweep", SWEEPS)
 def test_every_sweep_composes_with_its_command_and_needs_no_switch(sweep):
     command = COMMAND.get(sweep, "certify")
-    needed = ["experiment=avmnist_mmcert"] if command == "train" else []
+    needed = ["experiment=avmnist_speakers_mmcert"] if command == "train" else []
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         config = compose(command, [f"sweep={sweep}", *needed], return_hydra_config=True)
     assert config.hydra.mode.name == "MULTIRUN"
