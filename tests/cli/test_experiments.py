@@ -18,6 +18,7 @@ AVMNIST = Path(mmcert.__file__).parents[3] / "shared" / "data" / "avmnist"
 PAIRS = {
     "synthetic_roads": {"rgb": 96 * 320, "depth": 96 * 320},
     "avmnist": {"image": 784, "audio": 50},
+    "avmnist_speakers": {"image": 784, "audio": 50},
     "synthetic_speech": {"video": 108, "audio": 108},
     "ravdess": {"video": 108, "audio": 108},
 }
@@ -45,6 +46,7 @@ def test_the_baseline_differs_in_its_scheme_alone(pair):
     [
         ("synthetic_roads", (4, 1)),
         ("avmnist", (2, 1)),
+        ("avmnist_speakers", (2, 1)),
         ("synthetic_speech", (1, 1)),
         ("ravdess", (1, 1)),
     ],
@@ -100,10 +102,10 @@ def test_the_road_experiments_run(compose_train, tiny_roads, tmp_path, name):
 
 
 @pytest.mark.skipif(not AVMNIST.is_dir(), reason="needs the AV-MNIST files in ../shared/data")
-@pytest.mark.parametrize("scheme", ["mmcert", "randomized_ablation"])
-def test_the_avmnist_experiments_run(compose_train, tmp_path, scheme):
+@pytest.mark.parametrize("name", ["mmcert", "randomized_ablation", "speakers_mmcert"])
+def test_the_avmnist_experiments_run(compose_train, tmp_path, name):
     config = compose_train(
-        f"experiment=avmnist_{scheme}",
+        f"experiment=avmnist_{name}",
         "debug=smoke",
         "trainer.threads=1",
         "callbacks.progress=null",

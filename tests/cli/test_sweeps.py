@@ -16,7 +16,7 @@ from mmcert.records.votes import SampleVotes, write_sample
 from mmcert.theory.schemes import make_scheme
 
 SCHEMES = ("mmcert", "randomized_ablation", "randomized_ablation_aligned")
-COMMAND = {"alpha": "evaluate", "kitti_road_ratios": "report"}
+COMMAND = {"alpha": "evaluate", "kitti_road_ratios": "report", "avmnist_speakers": "train"}
 SWEEPS = sorted(file.stem for file in (conf_dir() / "sweep").glob("*.yaml"))
 
 
@@ -34,10 +34,10 @@ def command(name, *arguments, cwd):
 
 @pytest.mark.parametrize("sweep", SWEEPS)
 def test_every_sweep_composes_with_its_command_and_needs_no_switch(sweep):
+    command = COMMAND.get(sweep, "certify")
+    needed = ["experiment=avmnist_speakers_mmcert"] if command == "train" else []
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = compose(
-            COMMAND.get(sweep, "certify"), [f"sweep={sweep}"], return_hydra_config=True
-        )
+        config = compose(command, [f"sweep={sweep}", *needed], return_hydra_config=True)
     assert config.hydra.mode.name == "MULTIRUN"
     assert config.hydra.sweeper.params
 

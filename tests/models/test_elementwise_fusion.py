@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmcert.errors import ConfigError
-from mmcert.models.elementwise_fusion import as_elements
+from mmcert.models.elementwise_fusion import PIXEL_SCALE, as_elements
 from mmcert.models.registry import build_model
 from mmcert.sampling.subsets import draw_subsets
 from mmcert.theory.schemes import make_scheme
@@ -16,7 +16,12 @@ INPUTS = {
 N = {"image": 64, "audio": 10}
 
 
-def net(inputs=INPUTS, encoding="retained_indicator"):
+#: Options of both kinds of the model.
+KINDS = {"spectra, jointly": {}, "bands, as a product": {"chunk": "bands", "fusion": "product"}}
+each_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def net(inputs=INPUTS, encoding="retained_indicator", **options):
     torch.manual_seed(0)
     model = build_model(
         "elementwise_fusion",
@@ -26,6 +31,7 @@ def net(inputs=INPUTS, encoding="retained_indicator"):
         pixel_features=32,
         chunk_features=16,
         hidden=32,
+        **options,
     )
     return model.eval()
 
@@ -46,17 +52,19 @@ def batch(*samples):
     return {name: torch.stack([one["inputs"][name] for one in samples]) for name in INPUTS}
 
 
+@each_kind
 @pytest.mark.parametrize("scheme", ["mmcert", "randomized_ablation"])
-def test_the_labels_of_voting_are_those_of_the_logits_of_training(scheme):
-    model, drawn = net(), subsets(scheme)
+def test_the_labels_of_voting_are_those_of_the_logits_of_training(scheme, kind):
+    model, drawn = net(**KINDS[kind]), subsets(scheme)
     with torch.inference_mode():
         labels = model.label(model.prepare(sample()), drawn)
         logits = model.logits(batch(sample()), {name: one.mask for name, one in drawn.items()})
     assert torch.equal(labels, logits.argmax(1))
 
 
-def test_elements_that_are_not_retained_cannot_change_the_logits():
-    model, drawn = net(), subsets(draws=1)
+@each_kind
+def test_elements_that_are_not_retained_cannot_change_the_logits(kind):
+    model, drawn = net(**KINDS[kind]), subsets(draws=1)
     first, second = sample(0), sample(1)
     mixed = {
         "image": torch.where(
@@ -84,6 +92,51 @@ def test_rows_of_masks_belong_to_their_samples():
     torch.testing.assert_close(both[3:], last, rtol=1e-5, atol=1e-6)
 
 
+def test_the_sum_of_retained_pixels_is_the_product_of_masks_and_features():
+    pixels = net().pixels
+    masks = torch.rand(6, 64) < 0.2
+    masks[0] = masks[-1] = False  # nothing retained is a sum too
+    images = torch.rand(2, 64, 1)
+    whole = torch.bmm(masks.float().reshape(2, 3, 64), pixels(images)).flatten(0, 1)
+    torch.testing.assert_close(pixels.summed(images, masks), whole)
+    assert torch.equal(pixels.summed(images, masks & False), torch.zeros(6, 32))
+
+
+def test_a_product_adds_what_each_modality_says_alone():
+    model = net(**KINDS["bands, as a product"])
+    masks = {name: one.mask for name, one in subsets(draws=5).items()}
+    nothing = {name: mask & False for name, mask in masks.items()}
+    with torch.inference_mode():
+        both = model.logits(batch(sample()), masks)
+        image = model.logits(batch(sample()), masks | {"audio": nothing["audio"]})
+        audio = model.logits(batch(sample()), masks | {"image": nothing["image"]})
+        neither = model.logits(batch(sample()), nothing)
+    torch.testing.assert_close(both, image + audio - neither)
+
+
+def test_training_shows_a_product_one_modality_alone_in_its_share_of_rows():
+    model = net(fusion="product", alone={"image": 0.5, "audio": 0.2}, dropout=0.0).train()
+    torch.manual_seed(0)
+    heard = torch.stack(list(model._heard(torch.zeros(4000, 64)).values()))
+    assert heard.any(0).all()
+    shares = [(heard[i] & ~heard[1 - i]).float().mean().item() for i in (0, 1)]
+    assert shares == pytest.approx([0.5, 0.2], abs=0.03)
+    assert model.eval()._heard(torch.zeros(4, 64)) is None
+
+
+def test_a_row_of_training_that_reads_the_image_alone_has_the_logits_of_the_image():
+    model = net(fusion="product", alone={"image": 0.5, "audio": 0.5}, dropout=0.0).train()
+    masks = {name: one.mask for name, one in subsets(draws=40).items()}
+    torch.manual_seed(1)
+    rows = model._heard(masks["image"])["image"]
+    torch.manual_seed(1)
+    logits = model.logits(batch(sample()), masks)
+    pixels = as_elements(batch(sample())["image"], (1, 2))
+    alone = model.heads[0](model.pixels.summed(pixels, masks["image"]) / PIXEL_SCALE)
+    assert 5 < rows.sum() < 35
+    torch.testing.assert_close(logits[rows], alone[rows])
+
+
 def test_the_position_of_an_element_counts():
     model = net()
     features = model.prepare(sample())["features"]
@@ -98,6 +151,17 @@ def test_elements_are_numbered_in_c_order_of_their_axes():
     x = torch.arange(2 * 3 * 4).reshape(1, 2, 3, 4)
     assert torch.equal(as_elements(x, (1, 2))[0, 5], x[0, :, 1, 1])
     assert torch.equal(as_elements(x, (0,))[0, 1], x[0, 1].flatten())
+
+
+def test_unknown_kinds_of_chunks_and_fusion_are_refused():
+    for options, message in (
+        ({"chunk": "mfcc"}, "chunk=mfcc; choose spectrum or bands"),
+        ({"fusion": "sum"}, "fusion=sum; choose joint or product"),
+        ({"alone": {"image": 0.7, "audio": 0.4}}, "shares of at most 1 together"),
+        ({"alone": {"sound": 0.4}}, "give image and audio shares"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            net(**options)
 
 
 def test_other_encodings_and_sizes_are_refused():

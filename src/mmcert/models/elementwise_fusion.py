@@ -1,8 +1,9 @@
 """An image + audio classifier that encodes every element on its own.
 
 Each retained element adds a feature vector, which depends on its position and value and on nothing
-else; a multi-layer perceptron reads the two sums. Features are made once per sample, so a draw
-costs one masked sum and the head: about ten microseconds on a CPU core.
+else; a multi-layer perceptron reads the two sums, or one reads each and their logits add. Features
+are made once per sample, so a draw costs one masked sum and the head: about ten microseconds on a
+CPU core.
 
 Letters: ``B`` samples, ``R`` ablated inputs, ``n`` elements of a modality, ``e`` values of an
 element, ``D`` features of an element, ``C`` classes.
@@ -19,6 +20,7 @@ from torch.nn import functional as F
 
 from mmcert.errors import ConfigError
 from mmcert.models.base import BaseModel, check_finite, first_largest
+from mmcert.models.chunk_features import BandFeatures
 from mmcert.sampling.subsets import Subset
 
 #: Sums of features are divided by these, so that they start at the order of 1. Constants, not the
@@ -69,11 +71,23 @@ class PixelFeatures(nn.Module):
     def summed(self, elements: Tensor, mask: Tensor) -> Tensor:
         """Sums of the features that masks (R, n) retain: (R, D).
 
-        One matrix product with the weights; features of whole batches would not fit the cache.
+        Sums the weights of what is retained, a few per cent: three times faster, with the way
+        back, than a product of masked inputs with all weights.
         """
-        rows = elements.repeat_interleave(len(mask) // len(elements), dim=0)  # (R, n, e)
-        kept = torch.cat((torch.ones_like(rows[..., :1]), rows), -1) * mask[..., None]
-        return kept.flatten(1) @ self.weight.flatten(0, 1)
+        row, column = mask.nonzero(as_tuple=True)
+        sample = torch.div(row, len(mask) // len(elements), rounding_mode="floor")
+        values = elements[sample, column]  # (retained in all rows, e)
+        share = torch.cat((torch.ones_like(values[:, :1]), values), 1)
+        parts = share.shape[1]
+        place = column[:, None] * parts + torch.arange(parts, device=column.device)
+        first = torch.searchsorted(row, torch.arange(len(mask), device=row.device)) * parts
+        return F.embedding_bag(
+            place.flatten(),
+            self.weight.flatten(0, 1),
+            first,
+            mode="sum",
+            per_sample_weights=share.flatten(),
+        )
 
 
 class ChunkFeatures(nn.Module):
@@ -119,6 +133,31 @@ def _retained_sums(features: Tensor, subset: Subset) -> Tensor:
     return subset.mask.to(features.dtype) @ features
 
 
+class Head(nn.Module):
+    """What the sum of one modality's features says: (R, D) to logits (R, C).
+
+    Args:
+        features: D.
+        hidden: Width.
+        classes: C.
+        dropout: Share of its inputs that training drops.
+    """
+
+    def __init__(self, features: int, hidden: int, classes: int, dropout: float) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(features))
+        self.dropout = nn.Dropout(dropout)
+        self.first = nn.Linear(features, hidden)
+        self.second = nn.Linear(hidden, hidden)
+        self.last = nn.Linear(hidden, classes)
+
+    def forward(self, sums: Tensor) -> Tensor:
+        """(R, D) to (R, C)."""
+        x = F.relu(self.first(self.dropout(F.relu(sums + self.bias))))
+        x = x + F.relu(self.second(self.dropout(x)))
+        return self.last(x)
+
+
 class ElementwiseFusion(BaseModel):
     """Image + audio classification from sums of element features.
 
@@ -133,9 +172,20 @@ class ElementwiseFusion(BaseModel):
         chunk_features: D of the audio.
         hidden: Width of the head.
         dropout: Share of the head's inputs that training drops.
+        chunk: What is heard in a chunk: ``spectrum``, its log spectrum as it is, or ``bands``, few
+            bands relative to the level of the chunk, which depend less on the voice.
+        bands: Bands of ``bands``.
+        rate: Waveform samples per second, for ``bands``.
+        chunk_dropout: Share of values that training drops wherever ``bands`` are read.
+        fusion: ``joint``, one head on both sums, or ``product``, a head for each modality and their
+            logits added: right where the modalities are independent given the class, as pairs made
+            by label are, and what one has learned of few voices cannot spoil the other.
+        alone: Of ``product``: per modality the share of training's ablated inputs of which it alone
+            is read, so that each head is right by itself; at most 1 together.
 
     Raises:
-        ConfigError: For a modality that the data does not have, varying shapes or another encoding.
+        ConfigError: For a modality that the data does not have, varying shapes, another encoding,
+            an unknown ``chunk`` or ``fusion``, or shares ``alone`` that are none.
     """
 
     default_block = 1000
@@ -152,8 +202,27 @@ class ElementwiseFusion(BaseModel):
         chunk_features: int = 128,
         hidden: int = 256,
         dropout: float = 0.1,
+        chunk: str = "spectrum",
+        bands: int = 16,
+        rate: int = 8000,
+        chunk_dropout: float = 0.2,
+        fusion: str = "joint",
+        alone: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
+        for key, value, known in (
+            ("chunk", chunk, ("spectrum", "bands")),
+            ("fusion", fusion, ("joint", "product")),
+        ):
+            if value not in known:
+                raise ConfigError(f"model.options.{key}={value}; choose {' or '.join(known)}.")
+        shares = tuple((alone or {}).get(name, 0.0) for name in (image, audio))
+        if set(alone or {}) - {image, audio} or min(shares) < 0 or sum(shares) > 1:
+            raise ConfigError(
+                f"model.options.alone={dict(alone or {})}; give {image} and {audio} shares of at "
+                f"most 1 together."
+            )
+        self._alone, self.classes = shares, classes
         self._modalities = (image, audio)
         self._axes: dict[str, tuple[int, ...]] = {}
         sizes: dict[str, tuple[int, int]] = {}
@@ -179,7 +248,27 @@ class ElementwiseFusion(BaseModel):
             _, n, values = as_elements(torch.empty(1, *shape), self._axes[name]).shape
             sizes[name] = (n, values)
         self.pixels = PixelFeatures(*sizes[image], pixel_features)
-        self.chunks = ChunkFeatures(*sizes[audio], chunk_features, chunk_features)
+        self.chunks: ChunkFeatures | BandFeatures
+        if chunk == "bands":
+            self.chunks = BandFeatures(
+                *sizes[audio],
+                chunk_features,
+                chunk_features,
+                bands=bands,
+                rate=rate,
+                dropout=chunk_dropout,
+            )
+        else:
+            self.chunks = ChunkFeatures(*sizes[audio], chunk_features, chunk_features)
+        self.heads: nn.ModuleList | None = None
+        if fusion == "product":
+            self.heads = nn.ModuleList(
+                (
+                    Head(pixel_features, hidden, classes, dropout),
+                    Head(chunk_features, chunk_features, classes, chunk_dropout),
+                )
+            )
+            return
         self.bias = nn.Parameter(torch.zeros(pixel_features + chunk_features))
         self.dropout = nn.Dropout(dropout)
         self.first = nn.Linear(pixel_features + chunk_features, hidden)
@@ -203,9 +292,13 @@ class ElementwiseFusion(BaseModel):
         """
         image, audio = self._modalities
         elements = {name: as_elements(inputs[name], self._axes[name]) for name in self._modalities}
+        heard = self._heard(masks[image])
+        if heard is not None:
+            masks = {name: masks[name] & heard[name][:, None] for name in self._modalities}
         return self._head(
             self.pixels.summed(elements[image], masks[image]),
             self.chunks.summed(elements[audio], masks[audio]),
+            heard,
         )
 
     def prepare(self, sample: Mapping[str, Any]) -> Any:
@@ -227,14 +320,32 @@ class ElementwiseFusion(BaseModel):
             NonFiniteLogitsError: Naming the sample.
         """
         features = state["features"]
-        sums = [_retained_sums(features[name], subsets[name]) for name in self._modalities]
-        logits = self._head(*sums)
+        image, audio = (_retained_sums(features[name], subsets[name]) for name in self._modalities)
+        logits = self._head(image, audio)
         check_finite(logits, state["id"])
         return first_largest(logits)
 
-    def _head(self, image: Tensor, audio: Tensor) -> Tensor:
+    def _heard(self, mask: Tensor) -> dict[str, Tensor] | None:
+        """Per modality bool (R,), the rows in which training reads it; None: all of them."""
+        if not self.training or self.heads is None or not any(self._alone):
+            return None
+        chance = torch.rand(len(mask), device=mask.device)
+        (image, audio), (seen, heard) = self._modalities, self._alone
+        return {image: chance >= heard, audio: chance < 1 - seen}
+
+    def _head(
+        self, image: Tensor, audio: Tensor, heard: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
         """Sums of features (R, D) of both modalities to logits (R, C)."""
-        sums = torch.cat((image / PIXEL_SCALE, audio / CHUNK_SCALE), 1)
+        scaled = (image / PIXEL_SCALE, audio / CHUNK_SCALE)
+        if self.heads is not None:
+            if heard is None:
+                return self.heads[0](scaled[0]) + self.heads[1](scaled[1])
+            logits = image.new_zeros(len(image), self.classes)
+            for head, x, rows in zip(self.heads, scaled, heard.values(), strict=True):
+                logits = logits.index_add(0, rows.nonzero()[:, 0], head(x[rows]))
+            return logits
+        sums = torch.cat(scaled, 1)
         x = F.relu(self.first(self.dropout(F.relu(sums + self.bias))))
         x = x + F.relu(self.second(self.dropout(x)))
         return self.last(x)

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from mmcert.errors import ConfigError
 from mmcert.sampling.camera import CAMERA, mirrored, zoomed
+from mmcert.tasks.voices import Voice
 
 Inputs = dict[str, Tensor]
 Augmentation = Callable[[Inputs, Tensor], tuple[Inputs, Tensor]]
@@ -59,6 +60,34 @@ class AffineImage:
         theta = torch.cat((torch.stack(rows, 1), shift), 2)  # (B, 2, 3)
         grid = F.affine_grid(theta, list(x.shape), align_corners=False)
         return {**inputs, self.modality: F.grid_sample(x, grid, align_corners=False)}, targets
+
+
+@dataclass(frozen=True)
+class StrokeWidth:
+    """Thicker or thinner strokes in drawings (B, c, H, W) that are bright on dark ground.
+
+    A mixture of the drawing and its dilation, or erosion, by one pixel up, down, left and right.
+
+    Args:
+        modality: Which.
+        amount: Largest share of the dilation or erosion.
+    """
+
+    modality: str = "image"
+    amount: float = 0.7
+
+    def __call__(self, inputs: Inputs, targets: Tensor) -> tuple[Inputs, Tensor]:
+        """Change a batch."""
+        x = inputs[self.modality]
+        share = _uniform(x, len(x), 1, 1, 1) * self.amount
+        thick, thin = _dilated(x) - x, x + _dilated(-x)
+        return {**inputs, self.modality: x + torch.where(share > 0, thick, thin) * share}, targets
+
+
+def _dilated(x: Tensor) -> Tensor:
+    """The largest of each pixel and its four neighbours, (B, c, H, W)."""
+    rows = F.max_pool2d(x, (3, 1), stride=1, padding=(1, 0))
+    return torch.maximum(rows, F.max_pool2d(x, (1, 3), stride=1, padding=(0, 1)))
 
 
 @dataclass(frozen=True)
@@ -232,7 +261,9 @@ class ModalityDropout:
 
 AUGMENTATIONS: dict[str, type[Any]] = {
     "affine_image": AffineImage,
+    "stroke_width": StrokeWidth,
     "waveform": Waveform,
+    "voice": Voice,
     "shuffle_within_class": ShuffleWithinClass,
     "mirror": Mirror,
     "zoom": Zoom,

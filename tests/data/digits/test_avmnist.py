@@ -7,7 +7,8 @@ import torch
 
 from mmcert.data.digits.avmnist import AVMNIST, recording_pools
 from mmcert.data.digits.avmnist_files import find_recordings, read_idx, read_images, read_wav
-from mmcert.errors import DataError
+from mmcert.data.splits import SPLITS
+from mmcert.errors import ConfigError, DataError
 
 
 def copy_of(root, tmp_path):
@@ -40,6 +41,42 @@ def test_no_recording_and_no_image_is_in_two_splits(avmnist_root):
     assert not heard["train"] & heard["val"]
     assert not heard["test"] & (heard["train"] | heard["val"])
     assert all(name.split("_")[1] != "zoe" for name in heard["train"] | heard["val"])
+
+
+def speakers_of(root, split, **options):
+    data = AVMNIST(split, root=root, **options)
+    return {data[i]["meta"]["recording"].split("_")[1] for i in range(min(len(data), 200))}
+
+
+def test_any_speaker_can_be_the_one_whom_only_testing_hears(avmnist_root):
+    for speaker, others in (("anna", {"bert", "zoe"}), ("bert", {"anna", "zoe"})):
+        assert speakers_of(avmnist_root, "test", test_speaker=speaker) == {speaker}
+        for split in ("train", "val"):
+            assert speakers_of(avmnist_root, split, test_speaker=speaker) == others
+
+
+def test_validation_can_have_a_voice_of_its_own(avmnist_root):
+    options = {"test_speaker": "anna", "validation_speaker": "zoe"}
+    heard = {split: speakers_of(avmnist_root, split, **options) for split in SPLITS}
+    assert heard == {"train": {"bert"}, "val": {"zoe"}, "test": {"anna"}}
+    val = AVMNIST("val", root=avmnist_root, **options)
+    assert len({val[i]["meta"]["recording"] for i in range(len(val))}) == 30  # all that zoe says
+
+
+def test_the_images_of_a_split_do_not_depend_on_who_speaks(avmnist_root):
+    default = AVMNIST("train", root=avmnist_root).splits
+    other = AVMNIST("train", root=avmnist_root, test_speaker="anna", validation_speaker="bert")
+    assert other.splits == default
+
+
+def test_speakers_who_are_not_there_or_have_two_parts_are_refused(avmnist_root):
+    with pytest.raises(ConfigError, match=r"test_speaker=carl is nobody .* anna, bert, zoe"):
+        AVMNIST("test", root=avmnist_root, test_speaker="carl")
+    with pytest.raises(ConfigError, match="chosen on the test voice"):
+        AVMNIST("test", root=avmnist_root, validation_speaker="zoe")
+    two = [one for one in find_recordings(avmnist_root) if one.speaker != "bert"]
+    with pytest.raises(DataError, match=r"only the speakers anna and zoe.*three are needed"):
+        recording_pools(two, 0, "zoe", "anna")
 
 
 def test_a_pair_depends_on_seed_and_image_only(avmnist_root):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mmcert.data.base import Item, MultiModalDataset
 from mmcert.data.digits.avmnist_files import RATE, Recording, find_recordings, read_images, read_wav
 from mmcert.data.splits import seeded_hash, seeded_order
-from mmcert.errors import DataError
+from mmcert.errors import ConfigError, DataError
 from mmcert.theory.modality import ON_A_GRID, InputSpec
 
 CHUNKS = 50
@@ -35,10 +35,11 @@ class AVMNIST(MultiModalDataset):
     ``(50, 160)`` float32 in [-1, 1), one second at 8 kHz from the start of the recording, an
     element is a chunk of 160 samples as chunked. Nothing is normalised per clip or per image.
 
-    Test: the last 1000 images with the recordings of the speaker who is last in sorted order.
-    Validation: 500 of the other images, chosen by the seed, with recordings of the other speakers
-    that training never hears. The recording of an image is chosen by a hash of the seed and the
-    image's index among those of its split and digit.
+    Test: the last 1000 images with the recordings of one speaker. Validation: 500 of the other
+    images, chosen by the seed, with the recordings of a second speaker or, where none is named,
+    with a tenth of the recordings of everybody but the test speaker; what validation hears,
+    training does not. The recording of an image is chosen by a hash of the seed and the image's
+    index among those of its split and digit.
 
     Args:
         split: ``train``, ``val``, ``test`` or ``all``.
@@ -47,9 +48,14 @@ class AVMNIST(MultiModalDataset):
         seed: Seed of the pairing and of validation.
         max_samples: Use only so many samples.
         stored_split: Split of an earlier run.
+        test_speaker: Whose voice only the test split has; by default the last in sorted order.
+        validation_speaker: Whose voice only validation has: what is chosen on it is chosen for
+            voices that training never heard, at the price of one voice less to learn from. By
+            default nobody.
 
     Raises:
         DataError: Where files are missing or corrupt, or too few for the splits.
+        ConfigError: For a speaker who is not there, or one for two splits.
     """
 
     name = "avmnist"
@@ -74,7 +80,10 @@ class AVMNIST(MultiModalDataset):
         seed: int = 0,
         max_samples: int | None = None,
         stored_split: Mapping[str, Any] | None = None,
+        test_speaker: str | None = None,
+        validation_speaker: str | None = None,
     ) -> None:
+        self._speakers = (test_speaker, validation_speaker)
         super().__init__(
             split, root=root, seed=seed, max_samples=max_samples, stored_split=stored_split
         )
@@ -105,7 +114,7 @@ class AVMNIST(MultiModalDataset):
                 f"{self.root}: {total} images are too few; {TEST_IMAGES} are for testing and "
                 f"{VALIDATION_IMAGES} for validation."
             )
-        self._pools = recording_pools(find_recordings(self.root), seed)
+        self._pools = recording_pools(find_recordings(self.root), seed, *self._speakers)
         names = [f"image_{index:05d}" for index in range(total)]
         learning = names[: total - TEST_IMAGES]
         val = set(seeded_order(learning, seed, "validation images")[:VALIDATION_IMAGES])
@@ -134,36 +143,63 @@ class AVMNIST(MultiModalDataset):
 
 
 def recording_pools(
-    recordings: list[Recording], seed: int
+    recordings: list[Recording],
+    seed: int,
+    test_speaker: str | None = None,
+    validation_speaker: str | None = None,
 ) -> dict[str, dict[int, list[Recording]]]:
     """Split -> digit -> its recordings: disjoint, and test has a speaker of its own.
 
+    Args:
+        recordings: All of them.
+        seed: Seed of the recordings that validation hears, where it has no speaker of its own.
+        test_speaker: See :class:`AVMNIST`.
+        validation_speaker: See :class:`AVMNIST`.
+
     Raises:
-        DataError: Where there is only one speaker, or a split has no recording of a digit.
+        DataError: Where there are too few speakers, or a split has no recording of a digit.
+        ConfigError: For a speaker who is not there, or one for two splits.
     """
     speakers = sorted({recording.speaker for recording in recordings})
     folder = recordings[0].path.parent
-    if len(speakers) < 2:
+    needed = 2 if validation_speaker is None else 3
+    if len(speakers) < needed:
         raise DataError(
-            f"{folder}: only the speaker {speakers[0]}; one is held out for testing, so two are "
-            f"needed."
+            f"{folder}: only the speaker{'s' * (len(speakers) > 1)} {' and '.join(speakers)}; one "
+            f"is held out for testing{' and one for validation' * (needed - 2)}, so "
+            f"{('two', 'three')[needed - 2]} are needed."
+        )
+    test = speakers[-1] if test_speaker is None else test_speaker
+    for key, speaker in (("test", test), ("validation", validation_speaker)):
+        if speaker is not None and speaker not in speakers:
+            raise ConfigError(
+                f"data.options.{key}_speaker={speaker} is nobody in {folder}; there are "
+                f"{', '.join(speakers)}."
+            )
+    if validation_speaker == test:
+        raise ConfigError(
+            f"data.options.validation_speaker={test} is the test speaker too: what is chosen on "
+            f"validation would be chosen on the test voice. Name another one."
         )
     pools: dict[str, dict[int, list[Recording]]] = {
         part: {digit: [] for digit in range(10)} for part in ("train", "val", "test")
     }
     for digit in range(10):
         of_digit = [one for one in recordings if one.digit == digit]
-        learning = {one.path.name: one for one in of_digit if one.speaker != speakers[-1]}
-        order = seeded_order(learning, seed, "validation recordings")
-        held = set(order[: max(1, round(HELD_OUT * len(order)))])
-        pools["test"][digit] = [one for one in of_digit if one.speaker == speakers[-1]]
+        learning = {one.path.name: one for one in of_digit if one.speaker != test}
+        if validation_speaker is None:
+            order = seeded_order(learning, seed, "validation recordings")
+            held = set(order[: max(1, round(HELD_OUT * len(order)))])
+        else:
+            held = {name for name, one in learning.items() if one.speaker == validation_speaker}
+        pools["test"][digit] = [one for one in of_digit if one.speaker == test]
         pools["val"][digit] = [one for name, one in learning.items() if name in held]
         pools["train"][digit] = [one for name, one in learning.items() if name not in held]
         for part in pools:
             if not pools[part][digit]:
+                heard = validation_speaker or f"{HELD_OUT:.0%} of the others, at least one"
                 raise DataError(
                     f"{folder}: no recording of the digit {digit} for the split '{part}' (test "
-                    f"speaker: {speakers[-1]}; validation holds out "
-                    f"{HELD_OUT:.0%} of the others, at least one)."
+                    f"speaker: {test}; validation holds out {heard})."
                 )
     return pools
