@@ -26,7 +26,7 @@ EVERYTHING = {
 #: The verifier lies in ``certification``, but is a layer of its own: a separate implementation.
 VERIFIER = ("certification", "verifier")
 #: layer -> the layers of mmcert that it may import (itself always).
-#: ``mmcert.errors`` and ``mmcert.named_code`` are leaves that all may import.
+#: ``mmcert.errors``, ``named_code``, ``quoting`` and ``saying`` are leaves that all may import.
 MAY_IMPORT = {
     "theory": set(),
     "records": {"theory"},

@@ -8,9 +8,12 @@ import sys
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
+from mmcert.certification.verifier.verify import verify
 from mmcert.cli.evaluate import job as evaluate_votes
 from mmcert.errors import ConfigError, RecordError, UnsoundError
+from mmcert.jobs import report
 from mmcert.records.meta import VotesMeta
 from mmcert.records.metrics_file import read_metrics
 from mmcert.records.run import RunDescription, fingerprint, read_run, write_run
@@ -280,3 +283,40 @@ def test_every_statistics_option_and_threat_composes(run_of_votes, tmp_path):
     refused = command(f"votes={run_of_votes}", "run_dir=edits", "threat=edits", cwd=tmp_path)
     assert refused.returncode != 0
     assert "retained_indicator" in refused.stderr
+
+
+@pytest.mark.parametrize("task", ["segmentation", "classification"])
+@pytest.mark.parametrize("unlabelled", [None, 255])
+def test_without_any_label_there_are_stable_claims_maps_and_a_report(tmp_path, task, unlabelled):
+    """A target that labels nothing is no target, and a run of such samples is a run."""
+    modalities = (Modality("rgb", 200, 12, "pixel"),)
+    meta = VotesMeta(task, "mmcert", modalities, draws=100, classes=2)
+    shape = (5, 6) if task == "segmentation" else ()
+    write_meta(tmp_path / "votes", meta)
+    for index, name in enumerate("ab"):
+        right = np.random.default_rng(index).binomial(100, 0.97, shape)
+        target = None if unlabelled is None or index else np.full(shape, unlabelled)
+        counts = np.stack([100 - right, right])
+        sample = SampleVotes(name, counts, target, 100, SCHEMES["mmcert"](modalities))
+        write_sample(tmp_path / "votes", sample, meta)
+    document = evaluate(tmp_path / "votes", tmp_path / "out")
+    assert {one["claim"] for one in document["results"]} == {"stable"}
+    assert document["results"][0]["grid"][0]["stable_rate"] > 0.5
+    assert verify(tmp_path / "out").all_hold
+    if task == "segmentation":
+        certified = np.asarray(Image.open(tmp_path / "out" / "maps" / "a.png"))
+        assert set(np.unique(certified)) <= {1, 254}
+        assert (certified == 1).any()
+    assert report({"runs": [str(tmp_path / "out")]}, tmp_path / "report").is_file()
+
+
+def test_asking_a_labelled_claim_of_samples_without_labels_names_the_way_out(tmp_path):
+    modalities = (Modality("rgb", 200, 12, "pixel"),)
+    meta = VotesMeta("segmentation", "mmcert", modalities, draws=10, classes=2)
+    write_meta(tmp_path / "votes", meta)
+    counts = np.stack([np.zeros((2, 2), int), np.full((2, 2), 10)])
+    target = np.full((2, 2), 255)
+    sample = SampleVotes("a", counts, target, 10, SCHEMES["mmcert"](modalities))
+    write_sample(tmp_path / "votes", sample, meta)
+    with pytest.raises(ConfigError, match=r"use claims=\[stable\]"):
+        evaluate(tmp_path / "votes", tmp_path / "out", claims=["robust"])

@@ -1,7 +1,10 @@
 """From a configuration to checkpoints, and everything that is refused on the way."""
 
+import io
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 
@@ -10,7 +13,7 @@ import torch
 import yaml
 from rich.console import Console
 
-from mmcert.errors import ConfigError, MmcertError, RecordError, UnsoundError
+from mmcert.errors import ConfigError, DataError, MmcertError, RecordError, UnsoundError
 from mmcert.jobs.checkpoint import find_checkpoint, load_checkpoint, refuse_code
 from mmcert.jobs.training.resume import stored_config
 from mmcert.jobs.training.trainer import device_count, strategy_for
@@ -244,6 +247,59 @@ def test_no_strategy_starts_processes_of_its_own():
         assert strategy_for(name, 1) == "auto"
     assert strategy_for("fsdp", 2) == "fsdp"
     assert strategy_for("ddp_find_unused_parameters_true", 2) == "ddp_find_unused_parameters_true"
+
+
+def test_a_log_file_gets_one_line_per_epoch_with_score_pace_and_remaining_time(tiny, tmp_path):
+    screen = Console(file=io.StringIO())
+    train(tiny("callbacks.progress={}"), tmp_path / "run", console=screen)
+    lines = [one for one in screen.file.getvalue().splitlines() if one.startswith("epoch ")]
+    number, score = r"[0-9.e-]+", r"f-score [0-9.]+ \(best [0-9.]+\), "
+    for epoch, line in enumerate(lines, start=1):
+        validated = score if epoch % 3 == 0 else ""
+        left = f", {number} m?s left" if epoch < 6 else ""
+        pattern = rf"epoch {epoch} of 6: loss {number}, {validated}{number} batches/s{left}"
+        assert re.fullmatch(pattern, line), line
+    assert len(lines) == 6
+    reached = [float(one) for one in re.findall(r"f-score ([0-9.]+)", "".join(lines))]
+    assert f"(best {max(reached):.4f})" in lines[-1]
+    assert "\x1b" not in screen.file.getvalue()
+
+
+def test_a_training_without_a_console_says_nothing(tiny, tmp_path, capfd):
+    train(tiny("callbacks.progress={}", "trainer.max_epochs=3"), tmp_path / "run")
+    assert capfd.readouterr().out == ""
+
+
+def test_a_corrupt_image_met_by_a_worker_of_the_loader_is_one_sentence(tiny, tiny_roads, tmp_path):
+    shutil.copytree(tiny_roads, tmp_path / "data")
+    image = sorted((tmp_path / "data" / "training" / "image_2").glob("*.png"))[-1]
+    config = tiny(f"data.root={tmp_path / 'data'}", "data.workers=1")
+    image.write_bytes(image.read_bytes()[:400])
+    with pytest.raises(DataError, match="cannot be read") as error:
+        train(config, tmp_path / "run")
+    assert str(error.value).startswith(f"{image}: the image cannot be read")
+    assert "Traceback" not in str(error.value)
+
+
+@pytest.mark.slow
+def test_a_corrupt_image_met_by_a_spawned_process_is_one_sentence(
+    tiny_overrides, tiny_roads, tmp_path
+):
+    shutil.copytree(tiny_roads, tmp_path / "data")
+    for image in sorted((tmp_path / "data" / "training" / "image_2").glob("*.png"))[1:]:
+        image.write_bytes(image.read_bytes()[:400])
+    run = command(
+        [
+            *tiny_overrides,
+            "trainer=ddp_cpu",
+            f"data.root={tmp_path / 'data'}",
+            f"run_dir={tmp_path / 'run'}",
+        ],
+        tmp_path,
+    )
+    assert run.returncode == 1
+    assert "Traceback" not in run.stderr
+    assert re.search(r"train: .*\.png: the image cannot be read", run.stderr)
 
 
 @pytest.mark.slow

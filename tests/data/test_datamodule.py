@@ -98,5 +98,5 @@ def test_code_of_others_needs_permission():
 
 def test_a_missing_synthetic_set_says_the_line_that_makes_it(tmp_path):
     root = tmp_path / "my roads"
-    with pytest.raises(DataError, match=r"mmcert-prepare dataset=synthetic_roads out='.*my roads'"):
+    with pytest.raises(DataError, match=r"dataset=synthetic_roads \"out='.*my roads'\"$"):
         build_dataset("synthetic_roads", "test", root=root)

@@ -1,3 +1,5 @@
+import pytest
+
 from mmcert.data.splits import is_partition_of, seeded_hash, seeded_order, split_80_20
 
 
@@ -11,6 +13,13 @@ def test_the_289_frames_of_kitti_road_split_231_to_58_and_231_keeps_23_for_valid
     split = split_80_20(map(str, range(289)), 0)
     assert {name: len(ids) for name, ids in split.items()} == {"train": 208, "val": 23, "test": 58}
     assert len({one for ids in split.values() for one in ids}) == 289
+
+
+@pytest.mark.parametrize("frames", [3, 4, 5, 6])
+def test_of_three_frames_or_more_each_split_gets_one(frames):
+    split = split_80_20(map(str, range(frames)), 0)
+    assert all(split[name] for name in ("train", "val", "test"))
+    assert sum(map(len, split.values())) == frames
 
 
 def test_a_name_that_is_added_moves_no_other():

@@ -1,5 +1,7 @@
 """Training ablates afresh; validation ablates exactly as certification will."""
 
+import math
+
 import pytest
 import torch
 
@@ -348,3 +350,26 @@ def test_the_published_emotion_schedule_divides_at_its_milestones():
     assert rates == pytest.approx([0.04, 0.04, 0.004, 0.0004])
     with pytest.raises(ConfigError, match=r"task\.milestones"):
         Optimization(schedule="milestones")
+
+
+def test_a_batch_without_a_labelled_pixel_costs_nothing_and_spoils_nothing():
+    """The mean over no pixel is NaN: one such batch would be the loss of the whole epoch."""
+    module = task("segmentation")
+    module._trainer = Trainer()
+    logged = []
+    module.log = lambda name, value, **options: logged.append((float(value), options["batch_size"]))
+    data = batch(segmentation=True)
+    data["target"] = torch.full_like(data["target"], 255)
+    loss = module.training_step(data, 0)
+    assert loss.requires_grad
+    assert float(loss.detach()) == 0
+    assert logged == [(0.0, 0)]
+
+
+def test_a_sample_without_a_labelled_pixel_leaves_the_loss_to_the_others():
+    module = task("segmentation")
+    module._trainer = Trainer()
+    data = batch(((4, 10), (5, 9)), segmentation=True)
+    data["target"][1][:] = 255
+    loss = module.training_step(data, 0)
+    assert float(loss) == pytest.approx(math.log(2))

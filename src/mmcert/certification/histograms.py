@@ -85,7 +85,8 @@ def histogram(
 ) -> SampleHistogram:
     """Count the elements of one sample.
 
-    Elements without a label leave the family where the sample has a target.
+    Elements without a label leave the family where others have one; a target that labels nothing
+    is none.
 
     Args:
         sample: Votes with counts ``(C, H, W)`` (or ``(C,)``: one element).
@@ -101,7 +102,10 @@ def histogram(
         target = np.asarray(sample.target).reshape(-1)
         if ((target < 0) | (target >= classes)).any():
             labelled = (target != ignore_index) & (target >= 0) & (target < classes)
-            counts, target = counts[:, labelled], target[labelled]
+            if labelled.any():
+                counts, target = counts[:, labelled], target[labelled]
+            else:
+                labelled = target = None
     empty = np.zeros((classes, sample.draws + 1), np.int64)
     robust = stable_levels = Levels(np.arange(sample.draws + 1), None, empty)
     robust_pairs = stable_pairs = None

@@ -126,10 +126,11 @@ def certified_map(
         raise ConfigError(
             f"a map has room for {MOST_CLASSES} classes, not {classes}; set maps: false."
         )
-    claim = "stable" if sample.target is None else "robust"
+    labelled = sample.target is not None and counted.robust is not None
+    claim = "robust" if labelled else "stable"
     one = view(counted, claim, choice.option, choice.grid)
     certified = _certified_levels(one, choice)
-    labels = claimed_label(sample) if sample.target is None else np.asarray(sample.target)
+    labels = np.asarray(sample.target) if labelled else claimed_label(sample)
     inside = (labels >= 0) & (labels < classes) & (labels != ignore_index)
     flat = np.where(inside, labels, 0)
     own = np.take_along_axis(sample.counts, flat[None], axis=0)[0].astype(np.int64)

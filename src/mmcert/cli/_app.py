@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,9 +13,14 @@ from typing import Any, NoReturn
 
 import mmcert
 from mmcert.cli import folders
+from mmcert.cli.explain import explained, unforeseen
+from mmcert.cli.surroundings import settle
+from mmcert.cli.text_keys import as_text, texts_of
 from mmcert.errors import ConfigError, FullDiskError, MmcertError
 from mmcert.full_disk import full_disk
 from mmcert.jobs.interruption import exit_status, interruptible, requeue
+from mmcert.jobs.seed import check_seed
+from mmcert.quoting import hydra_text, override, shell_line
 
 Job = Callable[[dict[str, Any], Path], Any]
 
@@ -37,12 +42,36 @@ def conf_dir() -> Path:
     )
 
 
-def resume_line() -> str:
-    """The command line that was typed, ready to be pasted again."""
+#: What was typed, while Hydra reads it with texts quoted.
+_typed: list[str] | None = None
+
+
+def resume_line(run_dir: Path | None = None) -> str:
+    """The command line that was typed, ready to be pasted again.
+
+    Args:
+        run_dir: Named in the line where it was not.
+    """
     program = Path(sys.argv[0])
     # python -m mmcert.cli.certify knows itself as .../certify.py
     name = f"mmcert-{program.stem}" if program.suffix == ".py" else program.name
-    return shlex.join([name, *sys.argv[1:]])
+    typed = sys.argv[1:] if _typed is None else _typed
+    if run_dir is not None and not any(word.startswith("run_dir=") for word in typed):
+        typed = [*typed, override("run_dir", run_dir)]
+    return shell_line([name, *typed])
+
+
+@contextlib.contextmanager
+def _texts_quoted() -> Iterator[None]:
+    """Let Hydra read the values of text keys as text, see :mod:`mmcert.cli.text_keys`."""
+    global _typed
+    before = sys.argv
+    _typed = before[1:]
+    sys.argv = [before[0], *as_text(before[1:])]
+    try:
+        yield
+    finally:
+        sys.argv, _typed = before, None
 
 
 def one_run_dir() -> None:
@@ -87,9 +116,10 @@ def run_app(config_name: str, job: Job) -> None:
     :class:`MmcertError` is printed as its message alone and makes the exit status non-zero, in
     sweeps too; an interruption prints the line that resumes the command.
     """
+    settle()
     import hydra
     from hydra.core.hydra_config import HydraConfig
-    from hydra.errors import CompactHydraException, HydraException
+    from hydra.errors import CompactHydraException, HydraException, OverrideParseException
     from hydra.types import RunMode
     from omegaconf import DictConfig, OmegaConf
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -97,10 +127,15 @@ def run_app(config_name: str, job: Job) -> None:
     begun: list[Path] = []
     folders.register(make="--resolve" not in sys.argv)  # --cfg job --resolve only shows
 
-    def goes_on(run_dir: Path) -> str:
-        line = resume_line()
-        if "run_dir=" not in line and HydraConfig.get().mode == RunMode.RUN:
-            line += f" run_dir={shlex.quote(str(run_dir))}"
+    def fail(message: str) -> NoReturn:
+        message = f"{config_name}: {message}"
+        if HydraConfig.get().mode == RunMode.RUN:
+            _leave(message)
+        # A sweep runs its other jobs first, and then fails with this.
+        raise CompactHydraException(message) from None
+
+    def goes_on() -> str:
+        line = resume_line(begun[-1] if HydraConfig.get().mode == RunMode.RUN else None)
         return f"To go on where it stopped:\n  {line}"
 
     def task(config: DictConfig) -> Any:
@@ -110,8 +145,9 @@ def run_app(config_name: str, job: Job) -> None:
             config.run_dir = str(run_dir)  # with hydra.run.dir= its default would make another
             plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
             assert isinstance(plain, dict)
+            check_seed(plain.get("seed"))
             with interruptible(), _full_disk_told():
-                return job({str(key): value for key, value in plain.items()}, run_dir)
+                return job(texts_of({str(key): value for key, value in plain.items()}), run_dir)
         except (MmcertError, OmegaConfBaseException) as error:
             with contextlib.suppress(OSError):  # Hydra made the folder; leave none behind if empty
                 run_dir.rmdir()
@@ -119,18 +155,20 @@ def run_app(config_name: str, job: Job) -> None:
                 error = ConfigError(
                     f"set {error.full_key}=; mmcert-{config_name} --help shows how."
                 )
-            message = f"{config_name}: {error}"
-            if isinstance(error, FullDiskError):
-                message += f"\n{goes_on(run_dir)}"
-            if HydraConfig.get().mode == RunMode.RUN:
-                _leave(message)
-            # A sweep runs its other jobs first, and then fails with this.
-            raise CompactHydraException(message) from None
+            fail(f"{error}\n{goes_on()}" if isinstance(error, FullDiskError) else str(error))
         except KeyboardInterrupt as error:
             if "SUBMITIT_EXECUTOR" not in os.environ:  # where nobody typed a line
-                print(f"\nInterrupted. {goes_on(run_dir)}", file=sys.stderr)
+                print(f"\nInterrupted. {goes_on()}", file=sys.stderr)
             requeue(error, lambda line: print(line, file=sys.stderr, flush=True))
             raise SystemExit(exit_status(error)) from None
+        except Exception as error:
+            if wants_tracebacks:
+                raise
+            reason = explained(error, run_dir)
+            if reason is None:
+                traceback.print_exc()
+                fail(unforeseen())
+            fail(f"{reason} {goes_on()}")
 
     sys.argv[1:] = with_multirun(sys.argv[1:])
     # Ours explain every key of the launchers; the plugin's own ones of that name check them.
@@ -140,7 +178,10 @@ def run_app(config_name: str, job: Job) -> None:
     wants_tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        command(task)()
+        with _texts_quoted():
+            command(task)()
+    except OverrideParseException as error:
+        _leave(f"{config_name}: {error}{_quoted_form(error.override)}")
     except (HydraException, OmegaConfBaseException) as error:
         if wants_tracebacks:
             raise
@@ -149,12 +190,10 @@ def run_app(config_name: str, job: Job) -> None:
         message = said.splitlines()[0] if said else str(error)
         _leave(message if message.startswith(config_name) else f"{config_name}: {message}")
     except OSError as error:
-        if wants_tracebacks or begun or error.filename is None:
+        reason = None if wants_tracebacks or begun else explained(error)
+        if reason is None:
             raise  # not Hydra making the folder
-        _leave(
-            f"{config_name}: {error.filename}: {error.strerror}; choose another run_dir=, in a "
-            f"folder that can be written to."
-        )
+        _leave(f"{config_name}: {reason} This was to be the run_dir: choose another run_dir=.")
     finally:
         if not wants_tracebacks:
             del os.environ["HYDRA_FULL_ERROR"]
@@ -172,6 +211,15 @@ def _full_disk_told() -> Iterator[None]:
         if full is not None:
             raise full from error
         raise
+
+
+def _quoted_form(typed: str) -> str:
+    """A hint for an override that is not in Hydra's grammar, with the form that is."""
+    key, equals, value = typed.partition("=")
+    if not equals:
+        return "\nAn override has the form key=value."
+    shown = shell_line([f"{key}={hydra_text(value)}"])
+    return f"\nIf the value is text, quote it for Hydra and then for the shell:\n  {shown}"
 
 
 def _leave(message: str) -> NoReturn:

@@ -7,6 +7,7 @@ from typing import Any
 
 from mmcert.cli import folders
 from mmcert.cli._app import conf_dir
+from mmcert.cli.text_keys import as_text, texts_of
 from mmcert.errors import ConfigError
 
 
@@ -39,11 +40,11 @@ def compose(command: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3", job_name=command):
-            config = hydra_compose(command, list(overrides))
+            config = hydra_compose(command, as_text(overrides))
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"{command}: {error}") from None
     finally:
         GlobalHydra.instance().hydra = earlier
     assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
+    return texts_of({str(key): value for key, value in plain.items()})

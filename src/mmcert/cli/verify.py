@@ -7,6 +7,9 @@ import sys
 import time
 from collections.abc import Sequence
 
+from mmcert.cli.explain import explained
+from mmcert.cli.surroundings import settle
+
 DESCRIPTION = """\
 Derive every certificate and every figure of run directories again from their votes, by a separate
 implementation in plain Python integers, fractions and directed decimals. Nothing is changed.
@@ -19,6 +22,7 @@ A warning means that less is claimed than the votes allow, which makes no claim 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the command; returns the exit code."""
+    settle()
     parser = argparse.ArgumentParser(
         prog="mmcert-verify",
         description=DESCRIPTION,
@@ -38,7 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     broken = 0
     for run_dir in runs:
         began = time.perf_counter()
-        findings = verify(run_dir)
+        try:
+            findings = verify(run_dir)
+        except OSError as error:
+            reason = explained(error)
+            if reason is None:
+                raise
+            print(f"verify: {reason}", file=sys.stderr)
+            return 1
         print(run_dir)
         print("\n".join(findings.lines()))
         verdict = "all that was checked holds" if findings.all_hold else "DOES NOT HOLD"

@@ -99,10 +99,15 @@ class MultiModalDataset(Dataset[Item], ABC):
         ids = tuple(sorted(everything)) if split == "all" else chosen[split]
         if not ids:
             sizes = ", ".join(f"{name} {len(chosen[name])}" for name in SPLITS)
+            advice = (
+                "A training needs samples for training and for validation: add labelled samples "
+                "(of three or more, each split gets one)"
+                if split in ("train", "val")
+                else "Set data.split=all to certify every sample"
+            )
             raise DataError(
                 f"{self.name}: the split '{split}' of {self.root} is empty ({sizes}; "
-                f"{len(everything)} samples in all). Set data.split=all to use every sample, or "
-                f"another data.root."
+                f"{len(everything)} samples in all). {advice}, or set another data.root."
             )
         if max_samples is not None and max_samples < len(ids):
             kept = set(seeded_order(ids, self.seed, "max_samples")[:max_samples])

@@ -18,7 +18,7 @@ def _open(path: Path, what: str) -> Image.Image:
     if not path.is_file():
         raise DataError(
             f"{path}: the {what} is missing. Put it there, or take its frame out of the folder; "
-            f"mmcert-prepare check=true lists every problem of a folder at once."
+            f"mmcert-prepare with check=true lists every problem of a folder at once."
         )
     try:
         with path.open("rb") as file:  # closed for a corrupt file too

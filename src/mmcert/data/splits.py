@@ -34,13 +34,16 @@ def seeded_order(names: Iterable[str], seed: int, purpose: str) -> list[str]:
 def split_80_20(names: Iterable[str], seed: int) -> dict[str, tuple[str, ...]]:
     """The published proportions: 80 % train, 20 % test; val is the last 10 % of train.
 
+    Of three names or more each split gets one.
+
     Each split keeps the shuffled order, so that any prefix of it is a fair sample.
 
     >>> {name: len(ids) for name, ids in split_80_20(map(str, range(289)), 0).items()}
     {'train': 208, 'val': 23, 'test': 58}
     """
     order = seeded_order(names, seed, "split")
-    trained = len(order) - round(len(order) * 0.2)
+    tested = round(len(order) * 0.2)
+    trained = len(order) - (max(tested, 1) if len(order) >= 3 else tested)
     return {**_last_tenth_validates(order[:trained]), "test": tuple(order[trained:])}
 
 
@@ -54,7 +57,8 @@ def split_90_10(names: Iterable[str], seed: int) -> dict[str, tuple[str, ...]]:
 
 
 def _last_tenth_validates(order: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    first = len(order) - round(len(order) * 0.1)
+    validated = round(len(order) * 0.1)
+    first = len(order) - (max(validated, 1) if len(order) >= 2 else validated)
     return {"train": tuple(order[:first]), "val": tuple(order[first:])}
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import mmcert
 from mmcert.errors import DataError
 from mmcert.full_disk import full_disk
+from mmcert.saying import Pace, animated, duration, say
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
@@ -57,7 +58,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = json.loads(path.read_text(encoding="utf-8-sig"))
         schema = manifest["schema"]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DataError(f"{path}: the manifest cannot be read ({error!r}).") from error
@@ -136,7 +137,7 @@ class Workspace:
         path = self.folder / _SETTINGS
         if path.is_file():
             try:
-                before = json.loads(path.read_text(encoding="utf-8"))
+                before = json.loads(path.read_text(encoding="utf-8-sig"))
             except (OSError, ValueError) as error:
                 raise DataError(
                     f"{path}: cannot be read ({error}); delete {self.folder}."
@@ -236,24 +237,26 @@ def run_tasks(
     expected = each * (len(tasks) - 1) / processes
     if len(tasks) == 1:
         return [results[0]]
-    console.print(
+    say(
+        console,
         f"{len(tasks)} {unit} at {each:.2g} s in {processes} processes: "
-        f"about {_duration(expected)}.",
-        highlight=False,
+        f"about {duration(expected)}.",
     )
+    pace = Pace(console, "preparing", unit, len(tasks))
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console, disable=not animated(console)) as progress:
         bar = progress.add_task(unit, total=len(tasks), completed=1, rate="")
 
         def advance() -> None:
             rate = (len(results) - 1) / max(time.perf_counter() - began - each, 1e-9)
             progress.update(bar, completed=len(results), rate=f"{rate:.1f}/s")
+            pace(len(results))
 
         if processes == 1:
             for index, task in enumerate(tasks[1:], start=1):
@@ -278,14 +281,3 @@ def run_tasks(
                     pool.shutdown(wait=True, cancel_futures=True)
                     raise
     return [results[index] for index in range(len(tasks))]
-
-
-def _duration(seconds: float) -> str:
-    """A duration for people.
-
-    >>> _duration(4.2), _duration(100), _duration(7300)
-    ('4 s', '1.7 min', '2.0 h')
-    """
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

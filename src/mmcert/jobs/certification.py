@@ -17,6 +17,7 @@ from mmcert.errors import ConfigError, RecordError
 from mmcert.jobs.alone import alone_with_ranks
 from mmcert.jobs.certify_config import merged_config
 from mmcert.jobs.checkpoint import find_checkpoint, load_checkpoint
+from mmcert.jobs.seed import check_seed
 from mmcert.jobs.shard import parse_shard, shard_of
 from mmcert.jobs.workload import build, build_data
 from mmcert.records.atomic import atomic_write
@@ -24,6 +25,7 @@ from mmcert.records.folders import VotesFolders
 from mmcert.records.run import RunDescription, fingerprint, package_versions, read_run, write_run
 from mmcert.records.votes import VotesMeta, sample_ids, votes_sha256, write_meta
 from mmcert.reporting.summary import print_summary
+from mmcert.saying import busy, say
 from mmcert.theory.attacks import Attack
 from mmcert.theory.encodings import check_encoding
 from mmcert.theory.planning import warnings_for
@@ -61,6 +63,7 @@ def certify(
     Raises:
         MmcertError: For whatever does not fit together, before anything is voted.
     """
+    check_seed(config.get("seed"))
     outside = started_outside()
     first = outside is None or outside.rank == 0
     certification = Certification(dict(config), Path(run_dir), console or Console(quiet=True))
@@ -151,7 +154,7 @@ class Certification:
         self._earlier = self._same_run_or_none()
 
     def _say(self, line: str) -> None:
-        self._console.print(line, highlight=False, markup=False)
+        say(self._console, line)
 
     def _with_block(self, settings: VotingSettings, default: int) -> VotingSettings:
         """The settings with a number of draws per forward pass; ``auto`` is measured only once.
@@ -285,7 +288,7 @@ class Certification:
                 f"'{split}' was computed anew."
             )
         for warning in self._out_of_reach():
-            self._console.print(f"Warning: {warning}", style="yellow", highlight=False)
+            say(self._console, f"Warning: {warning}", "yellow")
         self._run_dir.mkdir(parents=True, exist_ok=True)
         with atomic_write(self._run_dir / "config.yaml") as file:
             file.write(yaml.safe_dump(self._config, sort_keys=False).encode())
@@ -402,18 +405,19 @@ class Certification:
                 f"The votes stopped after {used} of at most {most} draws: "
                 f"{100 * (most - used) // most} % saved."
             )
-        metrics = evaluate(
-            votes,
-            votes.meta,
-            budgets=self._budgets,
-            kinds=self._kinds,
-            statistics=self._config["statistics"],
-            alpha=self._config["alpha"],
-            claims=self._config["claims"],
-            out=self._run_dir,
-            maps=self._config["maps"],
-            target=self._config["target"],
-        )
+        with busy(self._console, f"certifying {len(votes)} samples"):
+            metrics = evaluate(
+                votes,
+                votes.meta,
+                budgets=self._budgets,
+                kinds=self._kinds,
+                statistics=self._config["statistics"],
+                alpha=self._config["alpha"],
+                claims=self._config["claims"],
+                out=self._run_dir,
+                maps=self._config["maps"],
+                target=self._config["target"],
+            )
         print_summary(self._console, self._run_dir)
         return metrics
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmcert.errors import ConfigError, RecordError
+from mmcert.quoting import command_line
 
 #: Version of what a checkpoint carries under ``mmcert``.
 SCHEMA = 1
@@ -45,15 +46,15 @@ def find_checkpoint(path: str | Path) -> Path:
     if best.is_file():
         return best
     if not path.exists():
-        raise RecordError(f"checkpoint={path} does not exist. Train one: mmcert-train run_dir=...")
+        raise RecordError(f"checkpoint={path} does not exist. Train one with mmcert-train.")
     last = path / "checkpoints" / "last.ckpt"
     hint = (
-        f"its training was interrupted before a validation; go on with mmcert-train run_dir={path} "
-        f"or name {last}"
+        f"its training was interrupted before a validation; name {last}, or go on with it:\n  "
+        + command_line("train", run_dir=path)
         if last.is_file()
-        else "give a .ckpt file or the run_dir of mmcert-train"
+        else "give a .ckpt file or the run_dir of mmcert-train."
     )
-    raise RecordError(f"checkpoint={path} holds no checkpoints/best.ckpt: {hint}.")
+    raise RecordError(f"checkpoint={path} holds no checkpoints/best.ckpt: {hint}")
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:

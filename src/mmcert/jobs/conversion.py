@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,11 @@ from mmcert.data.splits import SPLITS, is_partition_of
 from mmcert.errors import ConfigError, RecordError
 from mmcert.jobs.alone import alone
 from mmcert.jobs.checkpoint import read_plain, refuse_code
+from mmcert.jobs.seed import check_seed
 from mmcert.jobs.training.plan import check_plan
 from mmcert.jobs.training.training import checkpoint_record
 from mmcert.models.registry import build_model, encoding_by_modality
+from mmcert.quoting import command_line
 from mmcert.records.atomic import atomic_write, write_json
 
 #: What ``torch.nn.DataParallel`` puts before every name.
@@ -59,6 +60,7 @@ def convert(given: Mapping[str, Any], run_dir: Path) -> str:
     config: dict[str, Any] = copy.deepcopy(dict(given))
     source, split = Path(config.pop("source")), config.pop("split")
     refuse_code(config, "the configuration")
+    check_seed(config["seed"])
     target = run_dir / "checkpoints" / "best.ckpt"
     weights = read_public(source)
     if config["model"]["name"] != "roadseg":
@@ -129,7 +131,7 @@ def _next(run_dir: Path, target: Path, tensors: int, test: int, stated: bool) ->
     )
     return (
         f"All {tensors} tensors were matched one to one; {target} certifies {test} frames.\n"
-        f"{warning}Next:\n  mmcert-certify checkpoint={shlex.quote(str(run_dir))}"
+        f"{warning}Next:\n  " + command_line("certify", checkpoint=run_dir)
     )
 
 
@@ -219,7 +221,7 @@ def stated_split(path: Path, ids: list[str], seed: int) -> dict[str, Any]:
         RecordError: Where it cannot be read or names frames that are not there, or one twice.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
         split = {name: [str(one) for one in content[name]] for name in SPLITS}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RecordError(

@@ -10,7 +10,13 @@ from typing import Any
 
 import yaml
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from mmcert.certification.evaluate import TARGET
 from mmcert.certification.evaluate import evaluate as certify_votes
@@ -23,6 +29,7 @@ from mmcert.records.folders import VotesFolders, find_votes
 from mmcert.records.run import RunDescription, package_versions, read_run, write_run
 from mmcert.records.votes import votes_sha256
 from mmcert.reporting.summary import print_summary
+from mmcert.saying import Pace, animated, busy, say
 
 DEFAULT_ALPHA = 0.001
 
@@ -44,8 +51,8 @@ def evaluate(
     console = console or Console(quiet=True)
     run_dir = Path(run_dir)
 
-    def say(line: str) -> None:
-        console.print(f"Note: {line}", style="yellow", highlight=False)
+    def note(line: str) -> None:
+        say(console, f"Note: {line}", "yellow")
 
     refuse_foreign(run_dir)
     began = time.perf_counter()
@@ -60,9 +67,9 @@ def evaluate(
     settings = effective(config, source, votes.meta.voting)
     budgets, kinds = None, settings["threat"].get("kind") or "modification"
     if settings["threat"].get("grid") is not None or settings["threat"].get("budgets") is not None:
-        budgets, kinds = budgets_from(settings["threat"], votes.meta.names, say=say)
-    check_votes_allow(votes, source, kinds, say)
-    with console.status(f"evaluating {len(votes)} samples"):
+        budgets, kinds = budgets_from(settings["threat"], votes.meta.names, say=note)
+    check_votes_allow(votes, source, kinds, note)
+    with busy(console, f"evaluating {len(votes)} samples"):
         metrics = certify_votes(
             votes,
             votes.meta,
@@ -74,7 +81,7 @@ def evaluate(
             out=run_dir,
             maps=settings["maps"],
             target=settings["target"] or TARGET,
-            say=say,
+            say=note,
         )
     write_description(run_dir, settings, votes, source, time.perf_counter() - began)
     print_summary(console, run_dir)
@@ -97,7 +104,20 @@ def import_public(path: Path, config: Mapping[str, Any], run_dir: Path, console:
     from mmcert.voting.public_votes import WHAT_DIFFERS, import_public_votes
 
     scheme = config.get("scheme") or {}
-    with Progress(console=console) as progress:
+    pace = Pace(console, "counting", "images", 0)
+
+    def counted(done: int, total: int) -> None:
+        progress.update(task, completed=done, total=total)
+        pace.total = total
+        pace(done)
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not animated(console)) as progress:
         task = progress.add_task(f"counting {path.name}", total=None)
         import_public_votes(
             path,
@@ -105,9 +125,9 @@ def import_public(path: Path, config: Mapping[str, Any], run_dir: Path, console:
             scheme=scheme.get("name") or "mmcert",
             k=scheme.get("k") or {},
             classes=config.get("classes") or 2,
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
+            progress=counted,
         )
-    console.print(WHAT_DIFFERS, highlight=False)
+    say(console, WHAT_DIFFERS)
     return run_dir / "votes"
 
 

@@ -12,8 +12,10 @@ from mmcert.certification.options import default_statistics
 from mmcert.certification.threat import budgets_from
 from mmcert.errors import ConfigError
 from mmcert.jobs.alone import alone
+from mmcert.jobs.seed import check_seed
 from mmcert.records.atomic import write_json
 from mmcert.reporting.plan import make_plan, plan_tables, plan_text
+from mmcert.saying import say
 from mmcert.theory.modality import modalities_from
 
 
@@ -34,6 +36,7 @@ def plan(
     Raises:
         ConfigError: Where a setting is missing or does not fit the others.
     """
+    check_seed(config.get("seed"))
     console = console or Console(quiet=True)
     n = _elements(config)
     scheme = config.get("scheme") or {}
@@ -75,8 +78,8 @@ def plan(
     for table in plan_tables(made):
         console.print(table)
         console.print()
-    console.print(plan_text(made), markup=False, highlight=False)
-    console.print(f"Plan: {path}", soft_wrap=True, markup=False, highlight=False)
+    say(console, plan_text(made))
+    say(console, f"Plan: {path}")
     return made
 
 
@@ -99,8 +102,9 @@ def _elements(config: Mapping[str, Any]) -> dict[str, int]:
     data = config.get("data") or {}
     if not data.get("name"):
         raise ConfigError(
-            "set n, the elements of one sample per modality, e.g. n={rgb: 465750, depth: 465750}, "
-            "or data= (or experiment=) with data.root to have them counted."
+            "set n, the elements of one sample per modality, e.g. "
+            "'n={rgb: 465750, depth: 465750}', or data= (or experiment=) with data.root to have "
+            "them counted."
         )
     from mmcert.data.registry import build_dataset
 

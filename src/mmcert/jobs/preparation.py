@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
 from mmcert.errors import ConfigError, DataError, FullDiskError
+from mmcert.jobs.seed import check_seed
+from mmcert.quoting import command_line
 from mmcert.records.lock import only_one
 
 #: Problems that are printed one by one; the rest is counted.
@@ -41,8 +42,7 @@ def prepare(config: dict[str, Any]) -> str:
         raise ConfigError(f"workers={workers} must be a positive number of processes, or null.")
     if not isinstance(config["check"], bool):
         raise ConfigError(f"check={config['check']} must be true or false.")
-    if not isinstance(config["seed"], int):
-        raise ConfigError(f"seed={config['seed']} must be an integer.")
+    check_seed(config["seed"])
     if config["check"]:
         return _check(config, out)
     beside = out.parent / f".{out.name}.lock"  # out itself must stay empty until it is whole
@@ -53,8 +53,9 @@ def prepare(config: dict[str, Any]) -> str:
         raise FullDiskError(f"{error} What is finished stays in {out}.partial.") from error
     except OSError as error:
         raise DataError(
-            f"{out}: cannot be written ({error}). What is finished stays in {out}.partial; the "
-            f"same command goes on from there."
+            f"{error.filename or out}: {error.strerror or error}. What is finished stays in "
+            f"{out}.partial; see to the disk and its rights, and the same command goes on from "
+            f"there."
         ) from error
 
 
@@ -111,8 +112,8 @@ def _synthetic_roads(config: dict[str, Any], out: Path) -> str:
         f"{out} holds {config['scenes']} synthetic road scenes of {rows}x{columns} pixels in the "
         f"KITTI Road format: {sizes['train']} for training, {sizes['val']} for validation, "
         f"{sizes['test']} for testing. Each has an image, a depth map (16-bit millimetres, 0 = "
-        f"none), a road label and a calibration file; manifest.json has their checksums. Next:\n"
-        f"  mmcert-train experiment=synthetic_roads_mmcert data.root={shlex.quote(str(out))}"
+        f"none), a road label and a calibration file; manifest.json has their checksums. Next:\n  "
+        + command_line("train", "experiment=synthetic_roads_mmcert", data__root=out)
     )
 
 
@@ -133,16 +134,16 @@ def _kitti_road(config: dict[str, Any], out: Path) -> str:
     return (
         f"{out} holds KITTI Road with dense depth maps: {sizes['train']} frames for training, "
         f"{sizes['val']} for validation and {sizes['test']} that nothing may use before "
-        f"certification. manifest.json has the split and the checksums. {note}\nNext:\n"
-        f"  mmcert-train experiment=kitti_road_mmcert data.root={shlex.quote(str(out))}"
+        f"certification. manifest.json has the split and the checksums. {note}\nNext:\n  "
+        + command_line("train", "experiment=kitti_road_mmcert", data__root=out)
     )
 
 
 def _avmnist(config: dict[str, Any], out: Path) -> str:
     raise ConfigError(
         f"avmnist needs no preparation: put MNIST's files and the folder recordings of the Free "
-        f"Spoken Digit Dataset into {out}, then check them with "
-        f"mmcert-prepare dataset=avmnist out={shlex.quote(str(out))} check=true"
+        f"Spoken Digit Dataset into {out}, then check them:\n  "
+        + command_line("prepare", "dataset=avmnist", out=out, check=True)
     )
 
 
@@ -173,10 +174,9 @@ def _ravdess(config: dict[str, Any], out: Path) -> str:
     )
     drawn = (read_manifest(source) or {}).get("dataset") == "synthetic_speech"
     experiment = "ravdess_mmcert" if "video" in prepared["modalities"] else "ravdess_audio"
-    return (
-        f"{out} holds {notes(prepared, SHOWN, official=not drawn)}\nNext:\n  mmcert-train "
-        f"experiment={'synthetic_speech_mmcert' if drawn else experiment} "
-        f"data.root={shlex.quote(str(out))}"
+    experiment = "synthetic_speech_mmcert" if drawn else experiment
+    return f"{out} holds {notes(prepared, SHOWN, official=not drawn)}\nNext:\n  " + command_line(
+        "train", f"experiment={experiment}", data__root=out
     )
 
 
@@ -195,7 +195,6 @@ def _synthetic_speech(config: dict[str, Any], out: Path) -> str:
     return (
         f"{out} holds {config['clips']} clips of {actors} synthetic actors with the names of "
         f"RAVDESS: each as an MP4 file of {rows}x{columns} pixels with sound and as a WAV file; "
-        f"manifest.json has their checksums. Next:\n"
-        f"  mmcert-prepare dataset=ravdess source={shlex.quote(str(out))} "
-        f"out={shlex.quote(f'{out}_prepared')}"
+        f"manifest.json has their checksums. Next:\n  "
+        + command_line("prepare", "dataset=ravdess", source=out, out=f"{out}_prepared")
     )

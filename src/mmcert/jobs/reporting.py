@@ -10,6 +10,7 @@ from rich.console import Console
 
 from mmcert.errors import ConfigError
 from mmcert.jobs.alone import alone
+from mmcert.saying import busy, say
 
 
 @alone
@@ -37,6 +38,10 @@ def report(
             "logger: mmcert-report knows logger=none and logger=wandb; its numbers are in the "
             "metrics.json of each run."
         )
+    if logger["name"] == "wandb":
+        from mmcert.reporting.tracking import check_account
+
+        check_account(str(logger.get("mode")))
     runs = config["runs"]
     folders = [runs] if isinstance(runs, str) else runs
     if not isinstance(folders, list) or not all(isinstance(folder, str) for folder in folders):
@@ -60,19 +65,17 @@ def report(
         metric=config.get("metric"),
         allow_differences=bool(config.get("allow_differences")),
     )
-    with console.status("drawing"):
+    with busy(console, "drawing"):
         index = publish(
             made, run_dir, sample=config.get("sample"), map_budget=config.get("map_budget")
         )
     if logger["name"] == "wandb":
         from mmcert.reporting.tracking import log_report
 
-        if logger.get("mode") not in ("online", "offline"):
-            raise ConfigError(f"logger.mode={logger.get('mode')} must be online or offline.")
         log_report(made, run_dir, project=str(logger.get("project")), mode=logger["mode"])
     tables = [
         comparison_table(made.runs, key, [made.metric], made.ray) for key in made.headline_keys
     ]
     print_report(console, tables, made.warnings, made.closing())
-    console.print(f"Report: {index}", soft_wrap=True, markup=False, highlight=False)
+    say(console, f"Report: {index}")
     return index

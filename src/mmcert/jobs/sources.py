@@ -46,7 +46,7 @@ def source_run(folders: tuple[Path, ...]) -> SourceRun | None:
     path = folder / "config.yaml"
     if path.is_file():
         try:
-            config = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+            config = yaml.safe_load(path.read_text(encoding="utf-8-sig")) or {}
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise RecordError(f"{path}: not readable ({error}); certify again.") from None
         if not isinstance(config, dict):

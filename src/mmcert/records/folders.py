@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import glob
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from mmcert.errors import RecordError
 from mmcert.records.meta import REMEDY, VotesMeta, read_meta
+from mmcert.records.patterns import matches
 from mmcert.records.votes import SampleVotes, counts_dtype, read_sample, sample_ids
 
 #: Facts that the folders of one run share; n, k and draws may differ by sample.
@@ -32,10 +32,8 @@ def find_votes(votes: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
     found: list[Path] = []
     for entry in entries:
         text = str(entry)
-        if Path(text).exists() or not glob.has_magic(text):
-            candidates = [Path(text)]
-        else:
-            candidates = [Path(name) for name in sorted(glob.glob(text, recursive=True))]
+        candidates = matches(text)
+        if candidates != [Path(text)]:
             candidates = [path for path in candidates if _votes_in(path) is not None]
         folders = [_votes_in(path) for path in candidates]
         if not folders or None in folders:

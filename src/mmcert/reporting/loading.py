@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from mmcert.records.certificates import Certificate, read_certificates
 from mmcert.records.ids import check_id
 from mmcert.records.meta import VotesMeta, read_meta
 from mmcert.records.metrics_file import read_metrics
+from mmcert.records.patterns import matches
 from mmcert.records.run import RunDescription, read_run
 from mmcert.records.votes import sample_ids
 from mmcert.reporting.runs import Run, parse_results
@@ -55,12 +55,13 @@ def matching(folder: str | Path) -> list[Path]:
     Raises:
         RecordError: Where no run directory matches.
     """
-    if Path(folder).exists() or not glob.has_magic(str(folder)):
-        return [Path(folder)]
+    named = matches(folder)
+    if named == [Path(folder)]:
+        return named
     found = [
-        Path(name)
-        for name in glob.glob(str(folder), recursive=True)
-        if any((Path(name) / file).is_file() for file in ("metrics.json", "run.json"))
+        path
+        for path in named
+        if any((path / file).is_file() for file in ("metrics.json", "run.json"))
     ]
     if not found:
         raise RecordError(f"{folder}: no run directory matches; {HINT}")
@@ -192,7 +193,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RecordError(f"{path}: not a readable configuration ({error}); {HINT}") from None
     if not isinstance(config, dict):

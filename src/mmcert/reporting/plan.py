@@ -256,14 +256,14 @@ def plan_tables(plan: Mapping[str, Any]) -> list[Table]:
     for row in plan["reach"]["rows"]:
         mark = "  (set)" if row["draws"] == settings["draws"] else ""
         cells = [_shown(row["largest"][name]) for name in names]
-        reach.add_row(f"{row['draws']:,}{mark}", *cells)
+        _add_row(reach, f"{row['draws']:,}{mark}", *cells)
     reach.add_section()
-    reach.add_row("any number", *[_shown(plan["reach"]["wall"])] * len(names))
+    _add_row(reach, "any number", *[_shown(plan["reach"]["wall"])] * len(names))
     schemes = _table(
         f"The schemes at the same retained counts, N = {settings['draws']:,}", ["scheme", *names]
     )
     for row in plan["schemes"]:
-        schemes.add_row(row["scheme"], *[_shown(row["largest"][name]) for name in names])
+        _add_row(schemes, row["scheme"], *[_shown(row["largest"][name]) for name in names])
     tables = [reach, schemes]
     if plan["budgets"]:
         tables.append(_wanted_table(plan))
@@ -287,7 +287,8 @@ def _wanted_table(plan: Mapping[str, Any]) -> Table:
     picks = {round(i * (len(ordered) - 1) / max(1, shown - 1)) for i in range(shown)}
     for row in (ordered[i] for i in sorted(picks)):
         needed = [row["draws_needed"][name] for name in names]
-        table.add_row(
+        _add_row(
+            table,
             _shown(row["budget"]),
             "none suffice" if row["threshold"] >= 1 else f"more than {row['threshold']:.4f}",
             *["no number" if one is None else f"{one:,}" for one in needed],
@@ -325,6 +326,10 @@ def _table(title: str, columns: Sequence[str]) -> Table:
     for column in columns:
         table.add_column(Text(column), justify="right")
     return table
+
+
+def _add_row(table: Table, *cells: str) -> None:
+    table.add_row(*[Text(cell) for cell in cells])  # to the letter: brackets are no markup
 
 
 def _shown(budget: Mapping[str, int] | None) -> str:

@@ -6,7 +6,6 @@ import dataclasses
 from pathlib import Path
 
 from rich.console import Console
-from rich.text import Text
 
 from mmcert.errors import ConfigError
 from mmcert.reporting.loading import load_runs
@@ -14,6 +13,7 @@ from mmcert.reporting.rays import Ray, find_ray
 from mmcert.reporting.runs import Result, Run
 from mmcert.reporting.terminal import comparison_table, shown
 from mmcert.reporting.wording import guarantee_sentences, metric_name, threat_text
+from mmcert.saying import say
 
 #: Rows of a table; a longer curve is thinned for the terminal and whole in metrics.json.
 ROWS = 12
@@ -39,7 +39,7 @@ def print_summary(console: Console, run_dir: Path) -> None:
         columns = [name for name in COLUMNS if name in result.metrics]
         console.print(comparison_table([run], result.key, columns, ray))
         console.print()
-    console.print(Text(paragraph(run, run_dir)))
+    say(console, paragraph(run, run_dir))
 
 
 def _ray(run: Run, result: Result) -> Ray | None:

@@ -12,6 +12,7 @@ from mmcert.reporting.rays import Ray
 from mmcert.reporting.rounding import rounded_down, rounded_up
 from mmcert.reporting.runs import Budget, Run
 from mmcert.reporting.wording import metric_name, result_title, short_guarantee
+from mmcert.saying import say
 
 #: Metrics where less is better: shown rounded up, so that neither direction flatters.
 LESS_IS_BETTER = frozenset({"abstain_rate"})
@@ -78,8 +79,8 @@ def print_report(
 ) -> None:
     """Warnings first, then the tables, then one paragraph."""
     for warning in warnings:
-        console.print(Text(f"Warning: {warning}", style="yellow"))
+        say(console, f"Warning: {warning}", "yellow")
     for table in tables:
         console.print(table)
         console.print()
-    console.print(Text(closing))
+    say(console, closing)

@@ -5,7 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from mmcert.errors import ConfigError
 from mmcert.reporting.report import Report
+
+
+def check_account(mode: str) -> None:
+    """Refuse to log online without an account, before any work is done.
+
+    Args:
+        mode: ``online`` or ``offline``.
+
+    Raises:
+        ConfigError: For another mode, or where W&B knows no key of the user's.
+    """
+    if mode not in ("online", "offline"):
+        raise ConfigError(f"logger.mode={mode} must be online or offline.")
+    if mode == "offline":
+        return
+    import wandb
+
+    if not wandb.login(prompt=False):
+        raise ConfigError(
+            "logger.mode=online needs an account of Weights & Biases, and there is no key of one "
+            "here: log in with 'wandb login' or set WANDB_API_KEY; or use logger.mode=offline, and "
+            "'wandb sync' later."
+        )
 
 
 def log_report(

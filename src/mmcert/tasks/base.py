@@ -24,6 +24,8 @@ from mmcert.tasks.augmentation import build_augmentations
 from mmcert.tasks.optimization import Optimization
 from mmcert.tasks.retained import RetainedRange
 
+#: Target of an element without a label.
+UNLABELLED = 255
 #: Builds the scheme of samples with so many elements per modality (a ``theory`` scheme).
 SchemeFor = Callable[[Mapping[str, int]], Any]
 #: Elements per modality of one sample, from the shapes of its tensors.
@@ -146,7 +148,7 @@ class AblatedTask(pl.LightningModule):
             dampening,
             tuple(milestones or ()),
         )
-        self._loss = nn.CrossEntropyLoss(ignore_index=255, label_smoothing=label_smoothing)
+        self._loss = nn.CrossEntropyLoss(ignore_index=UNLABELLED, label_smoothing=label_smoothing)
         self._augment = build_augmentations(augment or {})
         self.draw_scores = LabelScores(classes)
         self.ensemble_scores = LabelScores(classes)
@@ -177,15 +179,20 @@ class AblatedTask(pl.LightningModule):
             logits, auxiliary = output if isinstance(output, tuple) else (output, ())
             repeated = targets.repeat_interleave(rows, dim=0)
             self.check_logits(logits, repeated)
-            loss = self._loss(logits.float(), repeated)
-            for one in auxiliary:
-                loss = loss + self._auxiliary_weight * self._loss(one.float(), repeated)
+            # The mean over no labelled element is NaN, which would end the whole training.
+            labelled = bool((repeated != UNLABELLED).any())
+            if labelled:
+                loss = self._loss(logits.float(), repeated)
+                for one in auxiliary:
+                    loss = loss + self._auxiliary_weight * self._loss(one.float(), repeated)
+            else:
+                loss = 0 * logits.float().sum()
             losses.append(loss)
-            weights.append(len(ids))
+            weights.append(len(ids) if labelled else 0)
             if stage == "val":
                 self._score(logits, targets, rows)
         share = torch.tensor(weights, dtype=torch.float32, device=losses[0].device)
-        loss = torch.stack(losses) @ (share / share.sum())
+        loss = torch.stack(losses) @ (share / share.sum().clamp(min=1))
         self.log(
             f"{stage}/loss",
             loss.detach(),

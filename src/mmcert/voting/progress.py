@@ -17,23 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-#: Seconds between two lines where the output is a file.
-_LINE_EVERY = 60.0
-
-
-def duration(seconds: float) -> str:
-    """A time for people.
-
-    >>> duration(34920), duration(95), duration(7.25), duration(.0004)
-    ('9.7 h', '1.6 min', '7.2 s', '0.40 ms')
-    """
-    if seconds >= 3600:
-        return f"{seconds / 3600:.1f} h"
-    if seconds >= 60:
-        return f"{seconds / 60:.1f} min"
-    if seconds >= 1:
-        return f"{seconds:.1f} s"
-    return f"{seconds * 1000:.2f} ms" if seconds < 0.1 else f"{seconds:.2f} s"
+from mmcert.saying import Pace, animated, duration, say
 
 
 def cost_line(
@@ -83,7 +67,7 @@ class VotingProgress:
         self._console = console or Console()
         self._label = label
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("draws, {task.fields[rate]}"),
@@ -91,13 +75,11 @@ class VotingProgress:
             TextColumn("left"),
             TimeRemainingColumn(),
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=not animated(self._console),
         )
         self._task: Any = None
-        self._began = 0.0
+        self._pace = Pace(self._console, label, "draws", 0)
         self._done = 0
-        self._total = 0
-        self._last_line = 0.0
 
     def __enter__(self) -> VotingProgress:
         self._progress.start()
@@ -115,30 +97,22 @@ class VotingProgress:
         """Take one event."""
         kind, values = event
         if kind == "cost":
-            self._began = self._last_line = time.monotonic()
-            self._total = values["left"]
-            self._console.print(cost_line(**values), highlight=False)
+            self._pace = Pace(self._console, self._label, "draws", values["left"])
+            say(self._console, cost_line(**values))
             self._task = self._progress.add_task(self._label, total=values["left"], rate="")
         elif kind == "draws":
             self._done += values["draws"]
             self._show()
         elif kind == "saved":
-            self._total -= values["draws"]
+            self._pace.total -= values["draws"]
             if self._task is not None:
-                self._progress.update(self._task, total=self._total)
+                self._progress.update(self._task, total=self._pace.total)
 
     def _show(self) -> None:
-        now = time.monotonic()
-        rate = self._done / max(now - self._began, 1e-9)
         if self._task is not None:
-            self._progress.update(self._task, completed=self._done, rate=f"{rate:.3g}/s")
-        if not self._console.is_terminal and now - self._last_line > _LINE_EVERY:
-            self._last_line = now
-            left = duration((self._total - self._done) / rate)
-            self._console.print(
-                f"{self._label}: {self._done} of {self._total} draws, {rate:.3g}/s, {left} left",
-                highlight=False,
-            )
+            rate = f"{self._pace.rate(self._done):.3g}/s"
+            self._progress.update(self._task, completed=self._done, rate=rate)
+        self._pace(self._done)
 
 
 class Batched:

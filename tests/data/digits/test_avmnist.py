@@ -179,3 +179,19 @@ def test_missing_files_say_what_to_put_where(tmp_path):
         AVMNIST("test", root=tmp_path / "none")
     with pytest.raises(DataError, match=r"images-idx3-ubyte\.gz"):
         AVMNIST("test", root=tmp_path)
+
+
+def test_what_macos_leaves_beside_a_recording_is_no_recording(avmnist_root, tmp_path):
+    shutil.copytree(avmnist_root, tmp_path / "copy")
+    (tmp_path / "copy" / "recordings" / "._0_anna_0.wav").write_bytes(b"\0\5\x16\7")
+    assert len(find_recordings(tmp_path / "copy")) == len(find_recordings(avmnist_root))
+    assert len(AVMNIST("test", root=tmp_path / "copy")) == 1000
+
+
+def test_images_under_both_kinds_of_names_are_refused(avmnist_root, tmp_path):
+    """They would be read twice, and images of the test would be trained on."""
+    shutil.copytree(avmnist_root, tmp_path / "copy")
+    for what in ("images-idx3-ubyte.gz", "labels-idx1-ubyte.gz"):
+        shutil.copy(avmnist_root / what, tmp_path / "copy" / f"train-{what}")
+    with pytest.raises(DataError, match=r"under two names .* Keep one"):
+        AVMNIST("train", root=tmp_path / "copy")

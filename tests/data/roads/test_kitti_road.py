@@ -271,6 +271,39 @@ def test_an_empty_split_says_which_and_what_to_set(road_folder):
         KittiRoad("test", root=road_folder.root)
 
 
+def test_a_training_on_too_few_frames_is_told_how_many_there_must_be(road_folder):
+    road_folder.add("um_000000")
+    with pytest.raises(DataError, match=r"'val'.*of three or more, each split gets one"):
+        KittiRoad("val", root=road_folder.root)
+    for number in (1, 2):
+        road_folder.add(f"um_00000{number}")
+    assert [len(KittiRoad(one, root=road_folder.root)) for one in ("train", "val", "test")] == [
+        1,
+        1,
+        1,
+    ]
+
+
+def test_a_byte_order_mark_changes_nothing(road_folder):
+    """Windows' editors begin a text file with one."""
+    for number in range(3):
+        road_folder.add(f"um_00000{number}")
+    (road_folder.root / "manifest.json").write_text(
+        json.dumps(
+            {
+                "schema": 1,
+                "split": {"train": ["um_000002"], "val": ["um_000001"], "test": ["um_000000"]},
+            }
+        ),
+        encoding="utf-8-sig",
+    )
+    for path in (road_folder.root / "calib").iterdir():
+        path.write_text(path.read_text(), encoding="utf-8-sig")
+    dataset = KittiRoad("test", root=road_folder.root)
+    assert dataset.ids == ("um_000000",)
+    assert dataset[0]["meta"]["camera"]["fx"] == 721.5
+
+
 def test_bad_options_name_their_key():
     with pytest.raises(ConfigError, match=r"data\.options\.outside=maybe"):
         label_colours({"a": (1, 2, 3), "b": (4, 5, 6)}, "maybe")

@@ -123,9 +123,9 @@ def test_the_split_of_a_checkpoint_wins_and_other_test_actors_are_refused(prepar
 def test_the_synthetic_set_is_read_in_the_same_way(prepared_clips, tmp_path):
     data = build_dataset("synthetic_speech", "train", root=prepared_clips)
     assert len(data) == 2
-    with pytest.raises(DataError, match="dataset=synthetic_speech out=RAW"):
+    with pytest.raises(DataError, match=r"dataset=synthetic_speech out=.*_raw"):
         build_dataset("synthetic_speech", "train", root=tmp_path / "none")
-    with pytest.raises(DataError, match=r"not a prepared folder.*dataset=ravdess source=FOLDER"):
+    with pytest.raises(DataError, match=r"(?s)not a prepared folder.*ravdess source=downloads"):
         opened(tmp_path)
 
 

@@ -42,7 +42,7 @@ def check_maps(
         findings: Gets the outcome.
     """
     facts = document.get("maps")
-    there = {path.stem for path in folder.glob("*.png")} if folder.is_dir() else set()
+    there = {path.stem for path in folder.glob("[!.]*.png")} if folder.is_dir() else set()
     if facts is None:
         for name in sorted(there):
             findings.fail("maps", f"maps/{name}.png: metrics.json knows no maps")
@@ -104,12 +104,13 @@ def certified_map(sample: Votes, rule: Rule, case: Case) -> NDArray[np.int64]:
     """
     classes = case.meta.classes
     counted = tally(sample, case.meta)
-    claim = "stable" if sample.target is None else "robust"
+    target = None if counted.robust is None else sample.target
+    claim = "stable" if target is None else "robust"
     limits = (limit_of(margin(case.meta.scheme, sample.sizes, case.budgets[0], case.kinds)),)
     own = view(counted, claim, limits)
     (found,) = named(replace(rule, claim=claim), [own], rule.alpha)
     certified: set[Pair] = set(found.pairs[: found.cuts[0]])
-    labels = sample.claimed() if sample.target is None else sample.target
+    labels = sample.claimed() if target is None else target
     known = (labels >= 0) & (labels < classes)
     inside = np.where(known, labels, 0)
     votes, rival = pairs_of(sample.counts, inside, sample.draws)

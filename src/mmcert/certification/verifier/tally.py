@@ -34,7 +34,7 @@ class Tally:
         sizes: ``(n, k)`` per modality.
         classes: ``C``.
         selected: Number of separate draws that chose the claimed label; 0: the votes did.
-        robust: Elements by their true label, unlabelled ones left out; None without a target.
+        robust: Elements by their true label, unlabelled ones left out; None without a label.
         stable: Elements by their claimed label; with a target, unlabelled ones are left out.
         counts: Votes per class (classification).
         target: True class (classification), or None.
@@ -66,7 +66,10 @@ def tally(votes: Votes, meta: Meta) -> Tally:
         predicted = int(claimed[0]) if (source == source.max()).sum() == 1 else None
     if target is not None:
         known = (target >= 0) & (target < meta.classes)
-        counts, target, claimed = counts[:, known], target[known], claimed[known]
+        if known.any():
+            counts, target, claimed = counts[:, known], target[known], claimed[known]
+        else:
+            target = None
     correct = np.zeros(claimed.shape, bool) if target is None else claimed == target
     return Tally(
         id=votes.id,

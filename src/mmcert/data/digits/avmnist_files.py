@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mmcert.data.visible_files import visible_files
 from mmcert.errors import DataError
 
 RATE = 8000
@@ -70,6 +71,13 @@ def read_images(root: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     Raises:
         DataError: Where no image file is there, a label file is missing, or the two disagree.
     """
+    named = [stems for stems in _STEMS if _file(root, stems[0]) is not None]
+    if named[:1] == [_STEMS[0]] and len(named) > 1:
+        raise DataError(
+            f"{root}: images are here under two names ({named[0][0]} and {named[1][0]}), and would "
+            f"be taken for different ones: the same image in training and in the test. Keep one "
+            f"kind, MNIST's own files or images-idx3-ubyte with labels-idx1-ubyte."
+        )
     images, labels = [], []
     for image_stem, label_stem in _STEMS:
         image_file = _file(root, image_stem)
@@ -115,7 +123,7 @@ def find_recordings(root: Path) -> list[Recording]:
     """
     folder = root / "recordings"
     found = []
-    for path in sorted(folder.glob("*.wav")):
+    for path in visible_files(folder, "*.wav"):
         match = _NAME.fullmatch(path.name)
         if match is None:
             raise DataError(

@@ -69,7 +69,7 @@ def read_calibration(path: Path, *, needs: Sequence[str] = ("P2",)) -> Calibrati
         raise DataError(f"{path}: the calibration file is missing.")
     matrices: dict[str, NDArray[np.float64]] = {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: the calibration file cannot be read ({error}).") from error
     for number, line in enumerate(lines, start=1):

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from mmcert.data.images import Colour, read_depth, read_label, read_rgb
 from mmcert.data.problems import gather
 from mmcert.data.roads.calibration import read_calibration
-from mmcert.data.roads.kitti_layouts import FOLDERS, Frame, find_layout, splits_of, visible_files
+from mmcert.data.roads.kitti_layouts import FOLDERS, Frame, find_layout, splits_of
 from mmcert.data.splits import SPLITS
+from mmcert.data.visible_files import visible_files
 from mmcert.data.workspace import MANIFEST, changed_files, read_manifest, run_tasks
 
 

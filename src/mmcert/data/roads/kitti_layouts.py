@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mmcert.data.splits import SPLITS, is_partition_of, split_80_20, split_90_10
+from mmcert.data.visible_files import visible_files
 from mmcert.errors import DataError
 
 #: Folder of the split layout -> name of the split.
@@ -72,16 +73,6 @@ def label_path(folder: Path, stem: str) -> Path:
     if not underscore or (own_name.is_file() and not named_as_kitti.is_file()):
         return own_name
     return named_as_kitti
-
-
-def visible_files(folder: Path, pattern: str) -> list[Path]:
-    """Files of a folder in sorted order, without hidden ones: macOS leaves ``._NAME`` beside NAME.
-
-    Args:
-        folder: Where to look; it need not exist.
-        pattern: For their names, e.g. ``*.png``.
-    """
-    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
 
 
 def name_problem(image: Path) -> str | None:
@@ -170,7 +161,7 @@ def stored_split(root: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = json.loads(path.read_text(encoding="utf-8-sig"))
         split = manifest.get("split")
         if split is not None:
             return {name: [str(one) for one in split[name]] for name in SPLITS}

@@ -7,7 +7,6 @@ Algorithms", ITSC 2013. Licence CC BY-NC-SA 3.0. 289 labelled frames (``um``, ``
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from mmcert.data.images import Colour, read_depth, read_label, read_rgb
 from mmcert.data.roads.calibration import read_calibration
 from mmcert.data.roads.kitti_layouts import Frame, find_layout, splits_of
 from mmcert.errors import ConfigError
+from mmcert.quoting import command_line
 from mmcert.theory.modality import ON_A_GRID, InputSpec
 
 #: Class -> colour in ``gt_image_2``.
@@ -87,8 +87,9 @@ class KittiRoad(MultiModalDataset):
     def how_to_make(cls, root: Path) -> str:
         """See the base class."""
         return (
-            "From the official download: mmcert-prepare dataset=kitti_road "
-            f"source=FOLDER_WITH_data_road_AND_data_road_velodyne out={shlex.quote(str(root))}"
+            "From the official download, whose folders data_road and data_road_velodyne are in "
+            "source:\n  "
+            + command_line("prepare", "dataset=kitti_road", source="downloads", out=root)
         )
 
     def find_splits(self, seed: int) -> dict[str, tuple[str, ...]]:

@@ -17,9 +17,10 @@ from pathlib import Path
 from mmcert.data.images import Colour, read_label, read_rgb, write_png
 from mmcert.data.problems import counted, gather, numbered
 from mmcert.data.roads.calibration import read_calibration
-from mmcert.data.roads.kitti_layouts import label_path, name_problem, visible_files
+from mmcert.data.roads.kitti_layouts import label_path, name_problem
 from mmcert.data.roads.lidar_depth import dense_depth, read_scan
 from mmcert.data.splits import split_80_20
+from mmcert.data.visible_files import visible_files
 from mmcert.data.workspace import MANIFEST, Workspace, run_tasks, whole_file
 from mmcert.errors import DataError
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mmcert.data.roads.kitti_road import KittiRoad
+from mmcert.quoting import command_line
 
 
 class SyntheticRoads(KittiRoad):
@@ -46,4 +46,4 @@ class SyntheticRoads(KittiRoad):
     @classmethod
     def how_to_make(cls, root: Path) -> str:
         """See the base class."""
-        return f"Make it: mmcert-prepare dataset=synthetic_roads out={shlex.quote(str(root))}"
+        return "Make it:\n  " + command_line("prepare", "dataset=synthetic_roads", out=root)

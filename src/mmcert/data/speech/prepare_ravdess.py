@@ -136,7 +136,7 @@ def _convert_all(
     clips: dict[str, Any] = {}
     skipped = dict(found.skipped)
     for clip in found.clips:
-        record = json.loads((records / f"{clip.id}.json").read_text(encoding="utf-8"))
+        record = json.loads((records / f"{clip.id}.json").read_text(encoding="utf-8-sig"))
         if "problem" in record:
             skipped[clip.id] = record["problem"]
         else:
@@ -225,7 +225,7 @@ def read_clips(folder: Path) -> dict[str, Any]:
     """
     path = folder / CLIPS
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
         if not isinstance(document["clips"], dict) or not isinstance(document["skipped"], dict):
             raise TypeError("clips and skipped must be maps")
     except (OSError, ValueError, TypeError, KeyError) as error:

@@ -7,7 +7,6 @@ actors. ``mmcert-prepare dataset=ravdess`` makes the folder that is read here.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from mmcert.data.speech.mfcc import COEFFICIENTS, mfcc, mfcc_frames
 from mmcert.data.speech.names import EMOTIONS, clip_name
 from mmcert.data.speech.windows import CHUNK, RATE, WINDOWED_BY_DURATION
 from mmcert.errors import ConfigError
+from mmcert.quoting import command_line
 from mmcert.theory.modality import InputSpec
 
 SOUNDS = ("chunks", "mfcc")
@@ -101,8 +101,8 @@ class Ravdess(MultiModalDataset):
     def how_to_make(cls, root: Path) -> str:
         """See the base class."""
         return (
-            f"From the archives of RAVDESS, unpacked below one folder: mmcert-prepare "
-            f"dataset=ravdess source=FOLDER out={shlex.quote(str(root))}"
+            "From the archives of RAVDESS, unpacked below one folder, which is source:\n  "
+            + command_line("prepare", "dataset=ravdess", source="downloads", out=root)
         )
 
     def find_splits(self, seed: int) -> dict[str, tuple[str, ...]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 from mmcert.data.speech.ravdess import Ravdess
+from mmcert.quoting import command_line
 
 
 class SyntheticSpeech(Ravdess):
@@ -16,7 +16,10 @@ class SyntheticSpeech(Ravdess):
     @classmethod
     def how_to_make(cls, root: Path) -> str:
         """See the base class."""
+        raw = f"{root}_raw"
         return (
-            f"Make it: mmcert-prepare dataset=synthetic_speech out=RAW, then mmcert-prepare "
-            f"dataset=ravdess source=RAW out={shlex.quote(str(root))}"
+            "Make it:\n  "
+            + command_line("prepare", "dataset=synthetic_speech", out=raw)
+            + "\n  "
+            + command_line("prepare", "dataset=ravdess", source=raw, out=root)
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from mmcert.errors import RecordError
 from mmcert.jobs.checkpoint import SCHEMA, read_plain, refuse_code
 from mmcert.jobs.training.record import CARRIED
 from mmcert.models.registry import encoding_by_modality
+from mmcert.quoting import command_line
 
 #: Keys that may differ when an interrupted training goes on: they change no weight, given that the
 #: folder holds the same samples, see :mod:`mmcert.jobs.training.same_data`.
@@ -64,7 +64,7 @@ def stored_config(run_dir: Path) -> dict[str, Any] | None:
     if not file.is_file():
         return None
     try:
-        config = yaml.safe_load(file.read_text(encoding="utf-8"))
+        config = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RecordError(f"{file} cannot be read: {error}") from error
     if not isinstance(config, dict) or config.get("command") != "train":
@@ -122,9 +122,9 @@ def check_same_training(config: Mapping[str, Any], earlier: Earlier, run_dir: Pa
         key = different[0]
         raise RecordError(
             f"{run_dir} holds a training with {key}={before.get(key)}, not {now.get(key)}"
-            f"{f' (and {len(different) - 1} more differences)' if len(different) > 1 else ''}. To "
-            f"go on with it: mmcert-train run_dir={shlex.quote(str(run_dir))}; for another "
-            f"training choose another run_dir."
+            f"{f' (and {len(different) - 1} more differences)' if len(different) > 1 else ''}. For "
+            f"another training choose another run_dir; to go on with this one:\n  "
+            + command_line("train", run_dir=run_dir)
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from mmcert.data.datamodule import DataModule
 from mmcert.data.splits import seeded_order
 from mmcert.data.workspace import read_manifest
 from mmcert.errors import RecordError
+from mmcert.quoting import command_line
 
 #: Samples of each split whose content is compared, chosen by the seed. All of them would make a
 #: large data set wait before its first step.
@@ -69,7 +69,8 @@ def check_same_data(data: DataModule, record: Mapping[str, Any], run_dir: Path) 
             return
         what = "has samples of the same names with other content"
     raise RecordError(
-        f"data.root={root} {what} than the training in {run_dir} began with (in {before}). If its "
-        f"data lie elsewhere now: mmcert-train run_dir={shlex.quote(str(run_dir))} "
-        f"data.root=FOLDER; for a training on these samples choose another run_dir."
+        f"data.root={root} {what} than the training in {run_dir} began with (in {before}). For a "
+        f"training on these samples choose another run_dir; if its data lie elsewhere now, go on "
+        f"with their folder as data.root:\n  "
+        + command_line("train", run_dir=run_dir, data__root=before)
     )

@@ -20,6 +20,7 @@ from pytorch_lightning import loggers as pl_loggers
 from mmcert.errors import ConfigError
 from mmcert.jobs.training.best import BestCheckpoint, objective
 from mmcert.jobs.training.checkpoint_io import WholeCheckpoints
+from mmcert.reporting.tracking import check_account
 from mmcert.voting.environment import RankEnvironment
 from mmcert.voting.processes import device_index
 from mmcert.voting.started import Place
@@ -245,8 +246,7 @@ def build_logger(
         return pl_loggers.CSVLogger(save_dir=run_dir, name="", version=version, **options)
     if name == "wandb":
         mode = options.pop("mode", "offline")
-        if mode not in ("online", "offline"):
-            raise ConfigError(f"logger.mode={mode} must be online or offline.")
+        check_account(mode)
         return pl_loggers.WandbLogger(
             save_dir=run_dir, offline=mode == "offline", config=dict(config), **options
         )

@@ -16,7 +16,10 @@ from rich.console import Console
 from mmcert.data.datamodule import DataModule
 from mmcert.jobs.alone import alone_with_ranks
 from mmcert.jobs.checkpoint import refuse_code
+from mmcert.jobs.elsewhere import as_here
+from mmcert.jobs.seed import check_seed
 from mmcert.jobs.training.best import objective
+from mmcert.jobs.training.epoch_lines import Manner, manner, shown_as
 from mmcert.jobs.training.loaders import EpochSeeds, Loaders
 from mmcert.jobs.training.measurable import check_measurable
 from mmcert.jobs.training.plan import check_plan, count_elements, plan_encoding
@@ -33,6 +36,7 @@ from mmcert.jobs.training.trainer import build_callbacks, build_logger, build_tr
 from mmcert.jobs.training.wording import finished, preview, summary
 from mmcert.models.registry import build_model
 from mmcert.records.atomic import atomic_write, write_json
+from mmcert.saying import say
 from mmcert.tasks.registry import TASKS, build_task
 from mmcert.theory.schemes import make_scheme
 from mmcert.voting.peers import Peers
@@ -68,6 +72,7 @@ def train(
     shown = console or Console(quiet=True)
     config: dict[str, Any] = copy.deepcopy(dict(given))
     refuse_code(config, "the configuration")
+    check_seed(config["seed"])
     config["data"]["root"] = str(Path(config["data"]["root"]).resolve())
     allow_code = tuple(config.get("allow_code") or ())
     earlier = earlier_training(run_dir)
@@ -88,12 +93,12 @@ def train(
     if earlier is not None:
         check_same_data(data, earlier.record, run_dir)
     config["encoding"] = plan_encoding(config, data)
-    work = partial(_fit, config, run_dir, data, earlier)
+    work = partial(_fit, config, run_dir, data, earlier, manner(shown))
     return run_ranks(
         work,
         config["trainer"],
         run_dir,
-        lambda event: shown.print(event[1]["text"], highlight=False, soft_wrap=True),
+        lambda event: say(shown, event[1]["text"]),
     )
 
 
@@ -102,6 +107,7 @@ def _fit(
     run_dir: Path,
     data: DataModule,
     earlier: Earlier | None,
+    progress: Manner,
     peers: Peers,
     report: Report,
 ) -> float:
@@ -141,7 +147,7 @@ def _fit(
         config.get("callbacks") or {}, run_dir, monitor=task.monitor, logging=logger is not None
     )
     loaders = Loaders(data, 0 if earlier is None else earlier.epochs)
-    callbacks.append(EpochSeeds(loaders, config["seed"]))
+    callbacks = [*shown_as(progress, callbacks, report), EpochSeeds(loaders, config["seed"])]
     trainer = build_trainer(
         config["trainer"], run_dir, callbacks=callbacks, logger=logger, place=peers.place
     )
@@ -161,6 +167,8 @@ def _fit(
         if trainer.interrupted:  # Lightning turns an interruption into an exit; run_app explains it
             raise KeyboardInterrupt from None
         raise
+    except Exception as error:
+        raise as_here(error) or error from None
     judged_by = _judged_by(config)
     score = best_score(run_dir, judged_by)
     if peers.rank == 0:
@@ -175,11 +183,7 @@ def _finished(
     """Say that nothing is left to do; the score of the training."""
     judged_by = _judged_by(config)
     score = best_score(run_dir, judged_by)
-    console.print(
-        finished(run_dir, judged_by, score, earlier.epochs, earlier.steps),
-        highlight=False,
-        soft_wrap=True,
-    )
+    say(console, finished(run_dir, judged_by, score, earlier.epochs, earlier.steps))
     return score
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from mmcert.quoting import command_line
 
 
 def preview(config: Mapping[str, Any], net: Any, batches: int, samples: int) -> str:
@@ -32,8 +33,8 @@ def finished(run_dir: Path, monitor: str, score: float, epochs: int, steps: int)
     """One paragraph: that nothing is left to do, and what to run next."""
     return (
         f"The training in {run_dir} is finished: {epochs} epochs, {steps} steps, "
-        f"{_score_name(monitor)} {score:.4f}. Nothing was changed. Next:\n"
-        f"  mmcert-certify checkpoint={shlex.quote(str(run_dir))}"
+        f"{_score_name(monitor)} {score:.4f}. Nothing was changed. Next:\n  "
+        + command_line("certify", checkpoint=run_dir)
     )
 
 
@@ -46,8 +47,8 @@ def summary(
     return (
         f"Single sub-samples of the validation split reach {name} {score:.4f} at exactly the "
         f"retained elements of certification ({kept}), after {seconds:.0f} s; an ensemble of them "
-        f"does better. Weights, configuration and split are in {run_dir}. Next:\n"
-        f"  mmcert-certify checkpoint={shlex.quote(str(run_dir))}"
+        f"does better. Weights, configuration and split are in {run_dir}. Next:\n  "
+        + command_line("certify", checkpoint=run_dir)
     )
 
 
