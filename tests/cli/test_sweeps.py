@@ -16,7 +16,12 @@ from mmcert.records.votes import SampleVotes, write_sample
 from mmcert.theory.schemes import make_scheme
 
 SCHEMES = ("mmcert", "randomized_ablation", "randomized_ablation_aligned")
-COMMAND = {"alpha": "evaluate", "kitti_road_ratios": "report", "avmnist_speakers": "train"}
+COMMAND = {
+    "alpha": "evaluate",
+    "kitti_road_ratios": "report",
+    "speech_ratios": "report",
+    "avmnist_speakers": "train",
+}
 SWEEPS = sorted(file.stem for file in (conf_dir() / "sweep").glob("*.yaml"))
 
 
@@ -42,11 +47,12 @@ def test_every_sweep_composes_with_its_command_and_needs_no_switch(sweep):
     assert config.hydra.sweeper.params
 
 
-def test_the_sweeps_hold_the_counts_and_ratios_of_the_paper():
-    def swept(name, key):
-        sections = yaml.safe_load((conf_dir() / "sweep" / f"{name}.yaml").read_text())
-        return yaml.safe_load(f"[{sections['hydra']['sweeper']['params'][key]}]")
+def swept(name, key):
+    sections = yaml.safe_load((conf_dir() / "sweep" / f"{name}.yaml").read_text())
+    return yaml.safe_load(f"[{sections['hydra']['sweeper']['params'][key]}]")
 
+
+def test_the_sweeps_hold_the_counts_and_ratios_of_the_paper():
     rgb = swept("kitti_road_retained_rgb", "scheme.k")
     depth = swept("kitti_road_retained_depth", "scheme.k")
     assert [k["rgb"] for k in rgb] == [2500, 7500, 9000]
@@ -55,6 +61,20 @@ def test_the_sweeps_hold_the_counts_and_ratios_of_the_paper():
         assert sum(k.values()) % 2 == 0
     rays = [(one["rgb"], one["depth"]) for one in swept("kitti_road_ratios", "ray")]
     assert sorted(rays) == sorted({(1, q) for q in range(1, 5)} | {(q, 1) for q in range(1, 5)})
+
+
+def test_the_grids_of_the_speech_experiments_hold_every_ratio_that_is_reported():
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        grid = compose("train", ["experiment=synthetic_speech_mmcert"]).threat.grid
+    for ray in swept("speech_ratios", "ray"):
+        steps = [
+            s for s in range(1, 17) if all(s * step in grid[name] for name, step in ray.items())
+        ]
+        assert len(steps) >= 4
+
+
+def test_every_split_of_a_speech_sweep_keeps_the_same_total():
+    assert {sum(k.values()) for k in swept("speech_splits", "scheme.k")} == {6}
 
 
 @pytest.fixture(scope="module")

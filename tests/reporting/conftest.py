@@ -73,11 +73,18 @@ def write_segmentation_run(
 
 
 def write_classification_run(
-    folder, scheme="mmcert", *, samples=40, draws=1000, seed=0, statistics=("binomial", "margin")
+    folder,
+    scheme="mmcert",
+    *,
+    samples=40,
+    draws=1000,
+    seed=0,
+    statistics=("binomial", "margin"),
+    class_names=(),
 ):
     n, k = {"image": 784, "audio": 50}, {"image": 60, "audio": 5}
     made = make_scheme(scheme, n, k=k, elements={"image": "pixel", "audio": "chunk of 160 samples"})
-    meta = VotesMeta("classification", scheme, made.modalities, draws, 10)
+    meta = VotesMeta("classification", scheme, made.modalities, draws, 10, class_names)
     rng = np.random.default_rng(seed)
     votes = []
     for index in range(samples):

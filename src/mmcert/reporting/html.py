@@ -16,6 +16,7 @@ from typing import Any
 
 from mmcert import __version__
 from mmcert.records.certificates import Certificate
+from mmcert.reporting.classes import ClassTable, class_name
 from mmcert.reporting.comparison import budget_text
 from mmcert.reporting.rays import Ray
 from mmcert.reporting.report import Report
@@ -90,6 +91,7 @@ def subscripts(text: str) -> Any:
 
 def _context(report: Report, pictures: Sequence[Picture]) -> dict[str, Any]:
     first = report.runs[0]
+    tables = report.class_tables()
     title = " and ".join(dict.fromkeys(run.label for run in report.runs))
     return {
         "title": f"Certified robustness: {title}",
@@ -103,7 +105,9 @@ def _context(report: Report, pictures: Sequence[Picture]) -> dict[str, Any]:
         "claim_pictures": [p for p in pictures if p.section == "claims"],
         "sample_pictures": [p for p in pictures if p.section == "sample"],
         "runs": [_run_facts(run) for run in report.runs],
-        "sections": [_section(report, key, pictures) for key in report.headline_keys],
+        "sections": [
+            _section(report, key, pictures, tables.get(key)) for key in report.headline_keys
+        ],
         "other_sections": [
             _section(report, key, pictures)
             for key in report.keys
@@ -176,7 +180,12 @@ def _time_text(timings: Any, rate: float | None) -> str:
     return "; ".join(parts) or "not recorded"
 
 
-def _section(report: Report, key: tuple[str, ...], pictures: Sequence[Picture]) -> dict[str, Any]:
+def _section(
+    report: Report,
+    key: tuple[str, ...],
+    pictures: Sequence[Picture],
+    classes: ClassTable | None = None,
+) -> dict[str, Any]:
     result = report.runs[0].result(key)
     assert result is not None
     return {
@@ -192,6 +201,7 @@ def _section(report: Report, key: tuple[str, ...], pictures: Sequence[Picture]) 
             )
             if sentences
         ],
+        "classes": _class_table(report, classes),
         "along": number_table(
             report.runs, key, report.metrics[key], report.ray.budgets, report.ray
         ),
@@ -251,6 +261,26 @@ def number_table(
         "labels": [run.label for run in runs],
         "rows": rows,
     }
+
+
+def _class_table(report: Report, table: ClassTable | None) -> dict[str, Any] | None:
+    """One row per class and run: its samples, and its certified share along the ray."""
+    if table is None or not table.labels:
+        return None
+    rows = [
+        {
+            "name": class_name(run, label),
+            "run": run.label,
+            "samples": curve.samples,
+            "cells": [rounded_down(value) for value in curve.accuracy],
+        }
+        for label in table.labels
+        for run, curves in zip(report.runs, table.curves, strict=True)
+        for curve in curves
+        if curve.label == label
+    ]
+    budgets = [", ".join(str(r) for r in budget) for budget in report.ray.budgets]
+    return {"budgets": budgets, "names": list(report.ray.names), "rows": rows}
 
 
 def _samples_table(report: Report) -> dict[str, Any] | None:

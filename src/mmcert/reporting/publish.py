@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mmcert.certification.grid import make_grid
 from mmcert.records.atomic import atomic_write
+from mmcert.reporting.class_pictures import class_pictures
 from mmcert.reporting.comparison import budget_text
 from mmcert.reporting.figures.claims import claim_results, claims_figure
 from mmcert.reporting.figures.curves import headline_figure, metrics_figure
@@ -47,6 +48,7 @@ def publish(
         *_curves(report, figures),
         *_sweep(report, figures),
         *_maps(report, figures),
+        *class_pictures(report, figures),
         *_claims(report, figures),
     ]
     index = out / "report" / "index.html"

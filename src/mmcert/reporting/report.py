@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmcert.errors import ConfigError
+from mmcert.reporting.classes import ClassTable, class_table
 from mmcert.reporting.comparability import check_comparable, shared_keys
 from mmcert.reporting.comparison import (
     Comparison,
@@ -67,6 +68,22 @@ class Report:
     def explanation(self, key: tuple[str, ...]) -> list[list[str]]:
         """Why, for each comparison of that result."""
         return [explain(comparison) for comparison in self.comparisons.get(key, ())]
+
+    def class_tables(self) -> dict[tuple[str, ...], ClassTable]:
+        """Classification: of each statistics option, under the result that names samples.
+
+        Empty for a sweep: classes of every run would bury it; a report of two runs has them.
+        """
+        if self.runs[0].task != "classification" or self.sweep is not None:
+            return {}
+        tables: dict[tuple[str, ...], ClassTable] = {}
+        seen: set[str] = set()
+        for key in self.headline_keys:
+            if key[1] != "robust" or key[0] in seen:
+                continue
+            seen.add(key[0])
+            tables[key] = class_table(self.runs, key, self.ray.budgets)
+        return tables
 
     def closing(self) -> str:
         """What the numbers say, in one paragraph."""

@@ -146,6 +146,36 @@ def guarantee_sentences(result: Result, run: Run) -> list[str]:
     return sentences
 
 
+def per_class_sentence(result: Result) -> str:
+    """What the figures of single classes promise."""
+    if result.draws == "exhaustive" or result.guarantee == "dataset":
+        scope = "All samples that are counted hold together, so every class does"
+    else:
+        scope = "Each sample that is counted holds by itself, as in the figure of all classes"
+    return (
+        f"{scope}. Weighted by their samples (in brackets), the classes make up the certified "
+        f"accuracy; what is not certified counts as wrong in its own class. Few samples make a "
+        f"share coarse, and nothing is promised of the class as a population."
+    )
+
+
+def confusion_sentence(result: Result) -> str:
+    """What a confusion matrix with abstention says and promises."""
+    chance = (
+        "with certainty (all sub-samples were counted)"
+        if result.draws == "exhaustive"
+        else f"with probability at least 1 − {result.alpha:g} over the random draws"
+        + ("" if result.guarantee == "dataset" else ", for each sample by itself")
+    )
+    return (
+        f"A sample is in the column of the label that most votes went to where it is certified, "
+        f"{chance}, that the ensemble gives that label under every attack within the budget, true "
+        f"or not; otherwise it is abstained, which is not a class and not an error. The label is "
+        f"chosen without looking at the truth, so alpha is shared among the labels, and the "
+        f"diagonal may hold fewer samples than the robust figure, which tests the true label alone."
+    )
+
+
 def _averaging(result: Result) -> list[str]:
     """Over what the figure is a mean, and what was left out of it."""
     sentences = []

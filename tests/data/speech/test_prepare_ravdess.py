@@ -65,8 +65,9 @@ def test_a_check_lists_all_that_changed(prepared_clips, tmp_path):
     assert "01-04-01-01-01-04.npy: cannot be read" in said
     assert said.count("changed since manifest.json") == 3
     (out / "video" / "01-05-01-01-01-05.npy").unlink()
-    with pytest.raises(DataError, match=r"01-05-01-01-01-05\.npy: missing"):
+    with pytest.raises(DataError, match=r"01-05-01-01-01-05\.npy: missing") as caught:
         run({"check": True}, tmp_path)
+    assert "01-04-01-01-01-04.npy: cannot be read" in str(caught.value)  # not the first one alone
 
 
 def test_clips_that_cannot_be_read_are_listed_and_left_out_unless_asked(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from mmcert.data.problems import gather
@@ -26,7 +27,7 @@ def check_speech(root: Path, *, workers: int | None) -> tuple[list[str], str]:
     if not root.is_dir():
         return [f"{root}: the folder does not exist."], "nothing there"
     advice = "Prepare the data anew, with mmcert-prepare dataset=ravdess."
-    prepared = gather(problems, read_prepared, root, advice)
+    prepared = gather(problems, partial(read_prepared, complete=False), root, advice)
     if prepared is None:
         return problems, "no clips"
     tasks = [(root, prepared, clip_id) for clip_id in prepared.ids]

@@ -37,15 +37,16 @@ class Prepared:
     sizes: dict[str, int | None]
 
 
-def read_prepared(root: Path, advice: str) -> Prepared:
+def read_prepared(root: Path, advice: str, *, complete: bool = True) -> Prepared:
     """What ``mmcert-prepare`` left in a folder.
 
     Args:
         root: The folder.
         advice: How to make it, for messages.
+        complete: Whether a missing file is an error here; a check lists all of them itself.
 
     Raises:
-        DataError: Where it was not prepared, or a file is missing.
+        DataError: Where it was not prepared, or (``complete``) a file is missing.
     """
     manifest = read_manifest(root)
     if manifest is None:
@@ -69,7 +70,7 @@ def read_prepared(root: Path, advice: str) -> Prepared:
     for clip_id in ids:
         clip_name(clip_id)
         for name in modalities:
-            if clip_id not in found[name]:
+            if complete and clip_id not in found[name]:
                 raise DataError(f"{root / name / clip_id}.npy: missing. {advice}")
     return Prepared(tuple(ids), modalities, window.seconds is None, crop, sizes)
 
@@ -98,6 +99,8 @@ def read_elements(
         DataError: Where the file is missing, corrupt, or of another shape.
     """
     path = root / modality / f"{clip_id}.npy"
+    if not path.is_file():
+        raise DataError(f"{path}: missing; prepare the data anew.")
     try:
         array = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
