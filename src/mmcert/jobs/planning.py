@@ -1,4 +1,8 @@
-"""Before any vote: what can be certified at all, the draws it takes, the best split of k."""
+"""Plans: what can be certified at all, and the retained counts that serve a target budget best.
+
+Without a checkpoint a plan is made before any vote: limits, draws, the best split of k. With one,
+validation votes choose k: see :mod:`mmcert.jobs.validation_plan`.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,9 @@ from mmcert.records.atomic import write_json
 from mmcert.reporting.plan import make_plan, plan_tables, plan_text
 from mmcert.theory.modality import modalities_from
 
+#: What a plan without a checkpoint assumes where nothing is set.
+DRAWS, ALPHA = 1000, 0.001
+
 
 @alone
 def plan(
@@ -24,7 +31,8 @@ def plan(
     """Write ``run_dir/plan.json`` and print it as tables.
 
     Args:
-        config: Plain configuration, the keys of ``conf/plan.yaml``.
+        config: Plain configuration, the keys of ``conf/plan.yaml``; with ``checkpoint`` the plan is
+            chosen by its votes on the validation split.
         run_dir: Where ``plan.json`` goes.
         console: Where a person reads; None: nowhere.
 
@@ -35,6 +43,15 @@ def plan(
         ConfigError: Where a setting is missing or does not fit the others.
     """
     console = console or Console(quiet=True)
+    if config.get("checkpoint") is not None:
+        from mmcert.jobs.validation_plan import plan_on_validation
+
+        return plan_on_validation(config, Path(run_dir), console)
+    if (config.get("target") or {}).get("budget"):
+        raise ConfigError(
+            "target.budget is planned for with the votes of a checkpoint: set checkpoint=. Before "
+            "any vote, threat.budgets names the budgets that are wanted."
+        )
     n = _elements(config)
     scheme = config.get("scheme") or {}
     k, retained = scheme.get("k"), scheme.get("ratio")
@@ -63,8 +80,8 @@ def plan(
         ratio=ratio,
         total=config.get("total"),
         floors=_whole("floors", config.get("floors")),
-        draws=int(config["voting"]["draws"]),
-        alpha=float(config["alpha"]),
+        draws=int(_or(config["voting"].get("draws"), DRAWS)),
+        alpha=float(_or(config.get("alpha"), ALPHA)),
         P=P,
         statistics=statistics,
         kinds=kinds,
@@ -78,6 +95,10 @@ def plan(
     console.print(plan_text(made), markup=False, highlight=False)
     console.print(f"Plan: {path}", soft_wrap=True, markup=False, highlight=False)
     return made
+
+
+def _or(value: Any, default: Any) -> Any:
+    return default if value is None else value
 
 
 def _whole(key: str, given: object) -> dict[str, int]:
@@ -97,7 +118,7 @@ def _elements(config: Mapping[str, Any]) -> dict[str, int]:
     if n:
         return n
     data = config.get("data") or {}
-    if not data.get("name"):
+    if not data.get("name") or not data.get("root"):
         raise ConfigError(
             "set n, the elements of one sample per modality, e.g. n={rgb: 465750, depth: 465750}, "
             "or data= (or experiment=) with data.root to have them counted."
