@@ -107,27 +107,42 @@ def predict(samples: Sequence[Sample], meta: VotesMeta, goal: Goal, N: int) -> l
 def _by_leaving_out(
     votes: Sequence[Sample], meta: VotesMeta, goal: Goal, values: Sequence[float | None]
 ) -> list[tuple[float, float] | None]:
+    """The interval of every budget, from the figures of single samples or of all but a few."""
+    columns: list[list[float] | None]
+    if goal.guarantee == "dataset":
+        columns = _pseudo_values(votes, meta, goal)
+    else:  # a mean over samples: the pseudo-values of a mean are its terms
+        alone = [_figures([sample], meta, goal) for sample in votes]
+        columns = [
+            [value for value in column if value is not None] for column in zip(*alone, strict=True)
+        ]
+    return [
+        None
+        if value is None or column is None
+        else mean_interval(value, column, len(votes), goal.future, goal.coverage)
+        for value, column in zip(values, columns, strict=True)
+    ]
+
+
+def _pseudo_values(
+    votes: Sequence[Sample], meta: VotesMeta, goal: Goal
+) -> list[list[float] | None]:
     G = min(len(votes), MOST_GROUPS)
     if G < 2:
-        return [None] * len(values)
+        return [None] * len(goal.budgets)
     cache: dict[tuple[int, ...], list[float | None]] = {}
 
     def figures(groups: Sequence[int]) -> list[float | None]:
         key = tuple(groups)
         if key not in cache:
-            kept = [s for index, s in enumerate(votes) if index % G in key]
+            kept = [sample for index, sample in enumerate(votes) if index % G in key]
             cache[key] = _figures(kept, meta, goal)
         return cache[key]
 
-    bounds = []
-    for index, value in enumerate(values):
-        pseudo = jackknife(G, lambda groups, at=index: figures(groups)[at])  # type: ignore[misc]
-        bounds.append(
-            None
-            if pseudo is None or value is None
-            else mean_interval(value, pseudo, len(votes), goal.future, goal.coverage)
-        )
-    return bounds
+    return [
+        jackknife(G, lambda groups, at=at: figures(groups)[at])  # type: ignore[misc]
+        for at in range(len(goal.budgets))
+    ]
 
 
 def _figures(votes: Sequence[Sample], meta: VotesMeta, goal: Goal) -> list[float | None]:

@@ -13,7 +13,7 @@ from mmcert.records.atomic import read_json, write_json
 LEAST_CANDIDATES = 8
 #: Fewer draws, and fewer samples, than these say too little.
 LEAST_DRAWS, LEAST_SAMPLES = 40, 4
-#: Part of the limit that may be planned for; the rest is for what cannot be foreseen.
+#: Part of the limit that is for votes; the rest is for what comes after them.
 SHARE = 0.9
 #: One process is as fast as several where starting them takes longer than voting.
 SECONDS_ALONE = 30.0
@@ -55,26 +55,26 @@ def choose_effort(
         overhead: Seconds of a candidate that are not voting.
         processes: As configured.
         cores: Processes where that is None.
-        seconds: The time limit.
+        seconds: That votes may take.
 
     Raises:
         ConfigError: Where the time does not even allow one candidate with the least votes.
 
     >>> choose_effort(draws=100, samples=16, seconds_per_draw=.1, overhead=1, processes=1, cores=2,
     ...               seconds=600)
-    Effort(draws=40, samples=16, processes=1)
+    Effort(draws=46, samples=16, processes=1)
     """
     together = processes or cores
-    per_candidate = SHARE * seconds / LEAST_CANDIDATES - overhead
+    per_candidate = seconds / LEAST_CANDIDATES - overhead
     allowed = int(per_candidate * together / seconds_per_draw)
     if draws * samples > allowed:
         draws = max(min(draws, LEAST_DRAWS), min(draws, allowed // samples))
         samples = max(min(samples, LEAST_SAMPLES), min(samples, max(allowed, 1) // draws))
     needed = overhead + draws * samples * seconds_per_draw / together
-    if needed > SHARE * seconds:
+    if needed > seconds:
         raise ConfigError(
-            f"plan.minutes={seconds / 60:g} is too short for one k: {samples} samples with {draws} "
-            f"draws take about {needed / 60:.1f} minutes here, and a search tries about "
+            f"plan.minutes leaves {seconds / 60:.1f} minutes for votes, too short for one k: "
+            f"{samples} samples with {draws} draws take about {needed / 60:.1f} minutes here, and a search tries about "
             f"{LEAST_CANDIDATES}. Raise it, or lower plan.draws or plan.samples."
         )
     alone = draws * samples * seconds_per_draw < SECONDS_ALONE

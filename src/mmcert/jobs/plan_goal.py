@@ -149,6 +149,10 @@ def plan_goal(config: Mapping[str, Any]) -> PlanGoal:
     k = {m.name: m.k for m in modalities_from(n, k=scheme.get("k"), ratio=scheme.get("ratio"))}
     options = parse_statistics(merged["statistics"], dataset.task, len(dataset.classes))
     option = _option(options, wanted.get("statistics"))
+    guarantee = wanted.get("guarantee") or _guarantee(option)
+    if dataset.task == "segmentation" and option.families:  # the other family is not looked at
+        family = "dataset" if guarantee == "dataset" else "sample"
+        option = dataclasses.replace(option, families=(family,))
     test = dataset.splits[certified]
     if not test:
         raise ConfigError(f"the split '{certified}' has no sample to certify; set data.split.")
@@ -157,7 +161,7 @@ def plan_goal(config: Mapping[str, Any]) -> PlanGoal:
     name = scheme.get("name") or "mmcert"
     goal = Goal(
         option=option,
-        guarantee=wanted.get("guarantee") or _guarantee(option),
+        guarantee=guarantee,
         metric=wanted.get("metric") or METRIC[dataset.task],
         budgets=tuple(budgets),
         kinds=kinds,

@@ -6,6 +6,7 @@ validation votes choose k: see :mod:`mmcert.jobs.validation_plan`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,11 +43,12 @@ def plan(
     Raises:
         ConfigError: Where a setting is missing or does not fit the others.
     """
+    began = time.monotonic()
     console = console or Console(quiet=True)
     if config.get("checkpoint") is not None:
         from mmcert.jobs.validation_plan import plan_on_validation
 
-        return plan_on_validation(config, Path(run_dir), console)
+        return plan_on_validation(config, Path(run_dir), console, began)
     if (config.get("target") or {}).get("budget"):
         raise ConfigError(
             "target.budget is planned for with the votes of a checkpoint: set checkpoint=. Before "

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mmcert.certification.prediction import Prediction, predict
 from mmcert.errors import ConfigError
-from mmcert.jobs.plan_effort import Effort, choose_effort, stored_effort, write_effort
+from mmcert.jobs.plan_effort import SHARE, Effort, choose_effort, stored_effort, write_effort
 from mmcert.jobs.plan_goal import plan_goal
 from mmcert.jobs.plan_search import Counts, Search, coordinates, retained
 from mmcert.jobs.plan_votes import Counted, ValidationVotes, VotingStoppedError
@@ -49,7 +49,7 @@ class Candidate:
 
 
 def plan_on_validation(
-    config: Mapping[str, Any], run_dir: Path, console: Console
+    config: Mapping[str, Any], run_dir: Path, console: Console, began: float
 ) -> dict[str, Any]:
     """Search k by validation votes, and write ``run_dir/plan.json`` and its figure.
 
@@ -58,6 +58,7 @@ def plan_on_validation(
         run_dir: Where the plan goes; validation votes under ``validation/`` are kept, and used
             again by a plan that goes on.
         console: Where a person reads.
+        began: ``time.monotonic()`` from which the time limit counts.
 
     Returns:
         The content of ``plan.json``.
@@ -70,8 +71,7 @@ def plan_on_validation(
             "mmcert-plan starts its own processes (voting.processes); run it without srun or "
             "torchrun."
         )
-    planner = _Planner(config, run_dir, console)
-    document = planner.run()
+    document = _Planner(config, run_dir, console, began).run()
     path = run_dir / "plan.json"
     write_json(path, document)
     from mmcert.reporting.figures.plan import write_plan_figure
@@ -94,15 +94,18 @@ def plan_on_validation(
 class _Planner:
     """One plan, from the first probe to the document."""
 
-    def __init__(self, config: Mapping[str, Any], run_dir: Path, console: Console) -> None:
-        self._began = time.monotonic()
+    def __init__(
+        self, config: Mapping[str, Any], run_dir: Path, console: Console, began: float
+    ) -> None:
+        self._began = began
         self._config, self._run_dir, self._console = config, run_dir, console
         self._settings = settings = dict(config.get("plan") or {})
         minutes = settings.get("minutes")
         if isinstance(minutes, bool) or not isinstance(minutes, int | float) or minutes <= 0:
             raise ConfigError(f"plan.minutes={minutes}: give the time limit in minutes, above 0.")
         self._limit = 60.0 * minutes
-        self._until = self._began + self._limit
+        # What is left serves the predictions for other numbers of draws, and the figure.
+        self._until = self._began + SHARE * self._limit
         self._goal = plan_goal(config)
         self._votes = ValidationVotes(self._goal.given, run_dir / "validation")
         voting = {**self._goal.given["voting"], "draws": 1, "processes": self._goal.processes}
@@ -272,9 +275,10 @@ class _Planner:
                 # Beyond ten times the draws that were voted an extrapolation says little.
                 if 10 * self._effort.draws < N and self._goal.draws != N:
                     continue
-                curve = predict(
-                    candidate.counted.samples, candidate.counted.meta, self._goal.goal, N
-                )
+                if rows and time.monotonic() > self._began + self._limit:
+                    return rows
+                votes = candidate.counted
+                curve = predict(votes.samples, votes.meta, self._goal.goal, N)
                 rows.append(
                     {
                         "scheme": candidate.scheme,

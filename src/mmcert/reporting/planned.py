@@ -39,7 +39,7 @@ def candidate_line(
 ) -> str:
     """What a person sees of one candidate while the search runs."""
     return (
-        f"{scheme_name(scheme)}, k = {counts_text(k)}: {metric_name(metric).lower()} "
+        f"{scheme_name(scheme)}, k = {counts_text(k)}: {metric_name(metric)} "
         f"{interval_text(at)} at the target [{spent}]"
     )
 
@@ -68,19 +68,23 @@ def document_tables(plan: Mapping[str, Any]) -> list[Table]:
 
 
 def _curves(plan: Mapping[str, Any], metric: str) -> Table:
-    scheme = plan["chosen"]["scheme"]
+    scheme, names = plan["chosen"]["scheme"], list(plan["target"]["budget"])
     table = _table(
-        f"{metric} along the ray, {scheme_name(scheme)}, every k that was tried",
-        ["k", *(counts_text(budget) for budget in plan["certify"]["budgets"])],
+        f"{metric} along the ray, {scheme_name(scheme)}, every k that was tried "
+        f"({'/'.join(names)}; * chosen)",
+        ["k", *(_short(budget) for budget in plan["certify"]["budgets"])],
     )
     rows = [entry for entry in plan["candidates"] if entry["scheme"] == scheme]
     for entry in sorted(rows, key=lambda entry: -sum(entry["k"].values())):
-        mark = " *" if entry["k"] == plan["chosen"]["k"] else ""
+        mark = "*" if entry["k"] == plan["chosen"]["k"] else ""
         table.add_row(
-            counts_text(entry["k"]) + mark,
-            *(rounded_down(point["value"]) for point in entry["curve"]),
+            mark + _short(entry["k"]), *(rounded_down(point["value"]) for point in entry["curve"])
         )
     return table
+
+
+def _short(counts: Mapping[str, int]) -> str:
+    return "/".join(str(count) for count in counts.values())
 
 
 def _trade_offs(plan: Mapping[str, Any], metric: str) -> Table:
@@ -108,7 +112,7 @@ def _trade_offs(plan: Mapping[str, Any], metric: str) -> Table:
 def document_text(plan: Mapping[str, Any]) -> str:
     """What the plan says, in one paragraph."""
     chosen, target, on = plan["chosen"], plan["target"], plan["chosen_on"]
-    metric = metric_name(target["metric"]).lower()
+    metric = metric_name(target["metric"])
     reference = next(
         (
             entry
