@@ -214,9 +214,17 @@ def _certification(
 
 
 def _ray(target: Mapping[str, int]) -> list[dict[str, int]]:
-    """Distinct budgets from no attack over the target to twice of it."""
-    points = [{name: round(part * r) for name, r in target.items()} for part in RAY]
-    return list({tuple(point.values()): point for point in points}.values())
+    """Budgets from no attack over the target to twice of it, in its ratio.
+
+    Steps are whole elements of the modality that is attacked least, so that a small target has no
+    two budgets in which only the rounding differs.
+
+    >>> _ray({"rgb": 2, "depth": 4})[:2]
+    [{'rgb': 0, 'depth': 0}, {'rgb': 1, 'depth': 2}]
+    """
+    least = min(r for r in target.values() if r > 0)
+    steps = dict.fromkeys(round(part * least) for part in RAY)
+    return [{name: int(Fraction(step * r, least)) for name, r in target.items()} for step in steps]
 
 
 def _option(options: Sequence[Option], wanted: str | None) -> Option:

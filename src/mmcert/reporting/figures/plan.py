@@ -57,8 +57,9 @@ def plan_figure(plan: Mapping[str, Any]) -> Figure:
 
 
 def _axis(plan: Mapping[str, Any]) -> str:
-    """The modality that the horizontal axis counts: the first that is attacked."""
-    return next(str(name) for name, r in plan["target"]["budget"].items() if r > 0)
+    """The modality that the horizontal axis counts: the one that is attacked least."""
+    attacked = {name: r for name, r in plan["target"]["budget"].items() if r > 0}
+    return str(min(attacked, key=lambda name: attacked[name]))
 
 
 def _points(
@@ -106,7 +107,7 @@ def _one_scheme(
         marker=style["marker"],
         markersize=4,
         linewidth=1.5,
-        label=f"{scheme_name(scheme)}: {plain(counts_text(best['k']))}",
+        label=f"{scheme_name(scheme)}: {plain(counts_text(best['k']))}; N = {best['draws']:,}",
         zorder=3,
     )
     low, high = (_points(best["curve"], axis, key)[1] for key in ("low", "high"))
