@@ -75,7 +75,8 @@ def choose_effort(
         raise ConfigError(
             f"plan.minutes leaves {seconds / 60:.1f} minutes for votes, too short for one k: "
             f"{samples} samples with {draws} draws take about {needed / 60:.1f} minutes here, and "
-            f"a search tries about {LEAST_CANDIDATES}. Raise it, or lower plan.draws or plan.samples."
+            f"a search tries about {LEAST_CANDIDATES}. Raise it, or lower plan.draws or "
+            f"plan.samples."
         )
     alone = draws * samples * seconds_per_draw < SECONDS_ALONE
     return Effort(draws, samples, 1 if processes is None and alone else processes)

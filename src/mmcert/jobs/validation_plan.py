@@ -4,48 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from mmcert.certification.prediction import Prediction, predict
+from mmcert.certification.prediction import predict
 from mmcert.errors import ConfigError
+from mmcert.jobs.plan_document import Candidate, plan_document, point_at
 from mmcert.jobs.plan_effort import SHARE, Effort, choose_effort, stored_effort, write_effort
 from mmcert.jobs.plan_goal import plan_goal
 from mmcert.jobs.plan_search import Counts, Search, coordinates, retained
-from mmcert.jobs.plan_votes import Counted, ValidationVotes, VotingStoppedError
+from mmcert.jobs.plan_votes import ValidationVotes, VotingStoppedError
 from mmcert.records.atomic import write_json
-from mmcert.records.plan import KIND, SCHEMA
 from mmcert.records.run import package_versions
 from mmcert.reporting.planned import candidate_line, document_tables, document_text
 from mmcert.voting.processes import asked_processes
 from mmcert.voting.settings import VotingSettings
 from mmcert.voting.started import started_outside
 
-#: Numbers of draws that a plan compares besides the one that is set.
-LADDER = (100, 200, 500, 1000, 2000, 5000, 10000)
 #: The scheme that is planned for gets so many parts of the time, each other one a single one.
 MAIN_SHARE = 2
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A scheme and k that was voted on.
-
-    Args:
-        scheme: Name.
-        k: Retained elements.
-        counted: Validation votes.
-        curve: The predicted figure along the ray.
-    """
-
-    scheme: str
-    k: Mapping[str, int]
-    counted: Counted
-    curve: tuple[Prediction, ...]
 
 
 def plan_on_validation(
@@ -129,12 +109,28 @@ class _Planner:
             self._effort = self._measured_effort()
             for scheme, until in self._shares():
                 self._search(scheme, until)
-        if not any(c.scheme == self._goal.scheme for c in self._candidates.values()):
+        goal, candidates = self._goal, list(self._candidates.values())
+        if not any(candidate.scheme == goal.scheme for candidate in candidates):
             raise ConfigError(
-                f"no k of {self._goal.scheme} was voted within plan.minutes="
+                f"no k of {goal.scheme} was voted within plan.minutes="
                 f"{self._limit / 60:g}; raise it, or lower plan.draws or plan.samples."
             )
-        return self._document()
+        return plan_document(
+            goal,
+            candidates,
+            draws=self._effort.draws,
+            processes=self._cores,
+            test_minutes=self._settings.get("test_minutes"),
+            until=self._began + self._limit,
+        ) | {
+            "search": {
+                "minutes": self._limit / 60,
+                "seconds": time.monotonic() - self._began,
+                "test_minutes": self._settings.get("test_minutes"),
+                "ended_by_time": [scheme for scheme, cut in self._unseen.items() if cut],
+            },
+            "versions": package_versions(),
+        }
 
     def _measured_effort(self) -> Effort:
         """What one candidate may cost; of an interrupted plan, what it cost there."""
@@ -197,7 +193,7 @@ class _Planner:
             candidate = self._candidate(scheme, counts, k, until)
             if candidate is None:
                 return None
-            value = _at(candidate.curve, goal.target).value
+            value = point_at(candidate.curve, goal.target).value
             return 0.0 if value is None else value
 
         search = Search(start, most, score)
@@ -243,7 +239,7 @@ class _Planner:
         self._cost = max(self._cost, time.monotonic() - now)
         made = Candidate(scheme, k, counted, tuple(curve))
         self._candidates[scheme, counts] = made
-        at = _at(made.curve, self._goal.target)
+        at = point_at(made.curve, self._goal.target)
         self._say(candidate_line(scheme, k, at.plain(), self._goal.goal.metric, self._spent()))
         return made
 
@@ -257,141 +253,6 @@ class _Planner:
 
     def _say(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False)
-
-    def _minutes(self, candidate: Candidate, draws: int) -> float | None:
-        """Of voting on the test split on this machine."""
-        rate = candidate.counted.draws_per_second
-        if not rate:
-            return None
-        return self._goal.test_samples * draws / (rate * self._cores) / 60
-
-    def _trade_offs(self, candidates: list[Candidate]) -> list[dict[str, Any]]:
-        """The figure at the target for numbers of draws and every k: value against minutes."""
-        rows = []
-        for candidate in candidates:
-            for N in sorted({*LADDER, self._goal.draws}):
-                if not self._goal.in_reach(candidate.scheme, candidate.k, N):
-                    continue
-                # Beyond ten times the draws that were voted an extrapolation says little.
-                if 10 * self._effort.draws < N and self._goal.draws != N:
-                    continue
-                if rows and time.monotonic() > self._began + self._limit:
-                    return rows
-                votes = candidate.counted
-                curve = predict(votes.samples, votes.meta, self._goal.goal, N)
-                rows.append(
-                    {
-                        "scheme": candidate.scheme,
-                        "k": dict(candidate.k),
-                        "draws": N,
-                        "minutes": self._minutes(candidate, N),
-                        "extrapolated": self._effort.draws < N,
-                        **_at(curve, self._goal.target).plain(),
-                    }
-                )
-        return rows
-
-    def _document(self) -> dict[str, Any]:
-        goal, target = self._goal, self._goal.target
-        best = {}
-        for scheme in goal.schemes:
-            of_scheme = [c for c in self._candidates.values() if c.scheme == scheme]
-            if of_scheme:
-                best[scheme] = max(
-                    of_scheme, key=lambda c: (_at(c.curve, target).value or 0.0, -sum(c.k.values()))
-                )
-        main = [c for c in self._candidates.values() if c.scheme == goal.scheme]
-        main.sort(key=lambda c: -(_at(c.curve, target).value or 0.0))
-        rows = self._trade_offs(main[:4])
-        draws = {scheme: (candidate, goal.draws) for scheme, candidate in best.items()}
-        limit = self._settings.get("test_minutes")
-        if limit is not None:
-            draws[goal.scheme] = self._within(rows, main, float(limit))
-        chosen = {scheme: self._chosen(candidate, N) for scheme, (candidate, N) in draws.items()}
-        given = goal.given
-        data = {key: given["data"].get(key) for key in ("name", "root", "options")}
-        if data["root"] is not None:
-            data["root"] = str(Path(data["root"]).resolve())
-        return {
-            "schema": SCHEMA,
-            "kind": KIND,
-            "checkpoint": {"path": goal.checkpoint, "sha256": goal.sha256},
-            "chosen_on": {
-                "split": given["data"]["split"],
-                "data": data,
-                "ids": sorted(sample.id for sample in main[0].counted.samples),
-                "draws": self._effort.draws,
-                "seed": given["seed"],
-            },
-            "target": {
-                "budget": dict(target),
-                "metric": goal.goal.metric,
-                "statistics": goal.goal.option.name,
-                "guarantee": goal.goal.guarantee,
-                "kinds": dict(goal.goal.kinds),
-            },
-            "certify": {
-                "split": goal.split,
-                "samples": goal.test_samples,
-                "budgets": [dict(budget) for budget in goal.goal.budgets],
-                "statistics": dict(goal.statistics),
-                "alpha": goal.goal.alpha,
-            },
-            "interval": {"coverage": goal.goal.coverage},
-            "chosen": chosen[goal.scheme],
-            "best": chosen,
-            "candidates": [
-                self._chosen(candidate, goal.draws, candidate.curve)
-                for candidate in self._candidates.values()
-            ],
-            "trade_offs": rows,
-            "reference": dict(goal.k),
-            "n": dict(goal.n),
-            "search": {
-                "minutes": self._limit / 60,
-                "seconds": time.monotonic() - self._began,
-                "test_minutes": limit,
-                "ended_by_time": [scheme for scheme, cut in self._unseen.items() if cut],
-            },
-            "versions": package_versions(),
-        }
-
-    def _within(
-        self, rows: list[dict[str, Any]], main: list[Candidate], limit: float
-    ) -> tuple[Candidate, int]:
-        """The k and draws with the best prediction that the minutes for the test split allow."""
-        allowed = [row for row in rows if row["minutes"] is not None and row["minutes"] <= limit]
-        if not allowed:
-            least = min((row["minutes"] for row in rows if row["minutes"]), default=None)
-            raise ConfigError(
-                f"plan.test_minutes={limit:g} allows no number of draws that could certify the "
-                f"target on {self._goal.test_samples} samples here"
-                + (f"; the least that could takes {least:.1f} minutes." if least else ".")
-            )
-        row = max(allowed, key=lambda row: (row["value"] or 0.0, -row["minutes"]))
-        return next(c for c in main if dict(c.k) == row["k"]), row["draws"]
-
-    def _chosen(
-        self, candidate: Candidate, N: int, curve: tuple[Prediction, ...] | None = None
-    ) -> dict[str, Any]:
-        if curve is None:
-            curve = candidate.curve
-            if self._goal.draws != N:
-                votes = candidate.counted
-                curve = tuple(predict(votes.samples, votes.meta, self._goal.goal, N))
-        return {
-            "scheme": candidate.scheme,
-            "k": dict(candidate.k),
-            "draws": N,
-            "minutes": self._minutes(candidate, N),
-            "delta": self._goal.delta(candidate.scheme, candidate.k),
-            "at_target": _at(curve, self._goal.target).plain(),
-            "curve": [point.plain() for point in curve],
-        }
-
-
-def _at(curve: tuple[Prediction, ...] | list[Prediction], target: Mapping[str, int]) -> Prediction:
-    return next(point for point in curve if dict(point.budget) == dict(target))
 
 
 def _text(k: Mapping[str, int]) -> str:

@@ -221,9 +221,10 @@ def proportion_interval(
     (True, 1.0)
     """
     _check(known, future, coverage)
-    after = stats.betabinom(future, successes + 0.5, known - successes + 0.5)
-    low, high = after.ppf((1 - coverage) / 2), after.ppf((1 + coverage) / 2)
-    return max(0.0, float(low)) / future, float(high) / future
+    a, b = successes + 0.5, known - successes + 0.5
+    below = np.cumsum(stats.betabinom.pmf(np.arange(future + 1), future, a, b))
+    low, high = np.searchsorted(below, [(1 - coverage) / 2, (1 + coverage) / 2])
+    return int(low) / future, min(int(high), future) / future
 
 
 def _check(known: int, future: int, coverage: float) -> None:

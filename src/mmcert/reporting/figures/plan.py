@@ -77,7 +77,8 @@ def _every_k(axes: Axes, plan: Mapping[str, Any], colour: str, axis: str) -> Non
     shown: set[str] = set()
     for entry in entries:
         is_reference, is_chosen = entry["k"] == plan["reference"], entry["k"] == chosen
-        label, style = None, {"color": "#BBBBBB", "linewidth": 0.9, "zorder": 2}
+        label: str | None = None
+        style: dict[str, Any] = {"color": "#BBBBBB", "linewidth": 0.9, "zorder": 2}
         if is_chosen:
             label = f"chosen: {plain(counts_text(entry['k']))}"
             style = {"color": colour, "linewidth": 1.8, "zorder": 4, "marker": "o"}
