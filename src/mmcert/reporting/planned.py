@@ -8,7 +8,10 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from mmcert.errors import RecordError
+from mmcert.records.plan import read_plan
 from mmcert.reporting.rounding import UNDEFINED, rounded_down, rounded_up
+from mmcert.reporting.runs import Run
 from mmcert.reporting.wording import metric_name, scheme_name, statistics_name
 
 #: Rows of the table of draws and minutes.
@@ -165,3 +168,65 @@ def _table(title: str, columns: list[str]) -> Table:
     for column in columns:
         table.add_column(Text(column), justify="right")
     return table
+
+
+def outcome_table(run: Run) -> dict[str, Any] | None:
+    """What the plan of a run predicted beside what the run certified, for the template.
+
+    None where the run followed no plan.
+
+    Raises:
+        RecordError: Where the copy of the plan is missing, or not the one that ``run.json`` names.
+    """
+    facts = run.description.extra.get("plan") if run.description else None
+    if not isinstance(facts, Mapping):
+        return None
+    path = run.path / "plan.json"
+    plan, sha256 = read_plan(path)
+    if sha256 != facts.get("sha256"):
+        raise RecordError(
+            f"{path}: not the plan that run.json names (its SHA-256 differs); restore it, or "
+            f"certify again."
+        )
+    target, entry = plan["target"], plan["best"].get(run.scheme.name, plan["chosen"])
+    result = next(
+        (
+            result
+            for result in run.results
+            if result.statistics == target["statistics"]
+            and result.guarantee == target["guarantee"]
+            and result.claim == "robust"
+        ),
+        None,
+    )
+    rows = []
+    for point in entry["curve"]:
+        budget = tuple(int(point["budget"].get(name, 0)) for name in run.names)
+        found = None if result is None else result.value(budget, target["metric"])
+        inside = None
+        if found is not None and point["low"] is not None:
+            inside = bool(point["low"] <= found <= point["high"])
+        rows.append(
+            {
+                "budget": list(budget),
+                "target": point["budget"] == target["budget"],
+                "predicted": interval_text(point),
+                "certified": rounded_down(found),
+                "inside": {None: UNDEFINED, True: "yes", False: "no"}[inside],
+            }
+        )
+    on = plan["chosen_on"]
+    return {
+        "label": run.label,
+        "names": list(run.names),
+        "metric": metric_name(target["metric"]),
+        "statistics": statistics_name(target["statistics"]),
+        "coverage": f"{100 * plan['interval']['coverage']:g} %",
+        "text": (
+            f"k = {counts_text(entry['k'])} was chosen for {counts_text(target['budget'])} on "
+            f"{len(on['ids'])} samples of the split '{on['split']}' ({on['draws']:,} draws each), "
+            f"none of which is certified here. The prediction is for N = {entry['draws']:,}."
+        ),
+        "sha256": sha256,
+        "rows": rows,
+    }
