@@ -17,6 +17,7 @@ from mmcert.errors import ConfigError, RecordError
 from mmcert.jobs.alone import alone_with_ranks
 from mmcert.jobs.certify_config import merged_config
 from mmcert.jobs.checkpoint import find_checkpoint, load_checkpoint
+from mmcert.jobs.planned import with_plan
 from mmcert.jobs.seed import check_seed
 from mmcert.jobs.shard import parse_shard, shard_of
 from mmcert.jobs.workload import build, build_data
@@ -33,7 +34,7 @@ from mmcert.voting.ballot import Ballot, draws_of_all
 from mmcert.voting.block import find_block
 from mmcert.voting.exhaustive import check_limit, enumeration_hash
 from mmcert.voting.identity import differences, voting_facts
-from mmcert.voting.processes import asked_processes
+from mmcert.voting.processes import Report, asked_processes
 from mmcert.voting.progress import VotingProgress, duration
 from mmcert.voting.rendezvous import meet
 from mmcert.voting.run import Turnout, vote
@@ -89,6 +90,7 @@ class Certification:
         self._run_dir = run_dir
         self._votes = run_dir / "votes"
         self._console = console
+        given, self._plan = with_plan(given)
         stored, split, _, sha256 = load_checkpoint(given["checkpoint"])
         self._config = config = merged_config(stored, given)
         self._checkpoint = find_checkpoint(given["checkpoint"]).resolve()
@@ -102,6 +104,8 @@ class Certification:
             "allow_code": list(given.get("allow_code") or ()),
         }
         whole = build_data(self._workload)
+        if self._plan is not None:
+            self._plan.check(sha256, whole.split, whole.ids)
         check_same_kind(stored, whole, str(given["checkpoint"]))
         # All shards are one run: the same facts and fingerprint, each with its own samples.
         self._shard = config["shard"]
@@ -252,6 +256,8 @@ class Certification:
                     f"mmcert-evaluate all of them."
                 )
             self._check_untouched(earlier)
+            if self._plan is not None:
+                self._plan.check_followed(self._run_dir, earlier.extra)
             return earlier
         found = differences(earlier.fingerprint_of, self._facts)
         listed = "; ".join(
@@ -292,6 +298,8 @@ class Certification:
         self._run_dir.mkdir(parents=True, exist_ok=True)
         with atomic_write(self._run_dir / "config.yaml") as file:
             file.write(yaml.safe_dump(self._config, sort_keys=False).encode())
+        if self._plan is not None:
+            self._plan.keep(self._run_dir)
         if self._earlier is None:
             self._write_run(None)
         write_meta(self._votes, self._meta())
@@ -345,6 +353,8 @@ class Certification:
             extra = {"processes": turnout.processes, "device": turnout.device}
         if self._shard_name is not None:
             extra["shard"] = self._shard_name
+        if self._plan is not None:
+            extra["plan"] = self._plan.facts()
         finished = sample_ids(self._votes) if self._votes.exists() else ()
         run = RunDescription(
             command="certify",
@@ -382,15 +392,20 @@ class Certification:
             rule,
         )
 
-    def vote(self, *, show: bool) -> None:
+    def vote(self, *, show: bool, listen: Report | None = None) -> None:
         """Vote what is not on disk yet.
 
         Args:
             show: Whether this process shows the progress.
+            listen: Gets the events instead of the progress that would be shown; what it raises ends
+                the voting of one process, and what was finished stays on disk.
         """
         ballot = self._ballot(self._settings, self._fingerprint, self._rule)
         if not show:
             vote(ballot, lambda event: None, meet_in=self._run_dir)
+            return
+        if listen is not None:
+            self._write_run(vote(ballot, listen, begin=self.describe, meet_in=self._run_dir))
             return
         with VotingProgress(self._console) as progress:
             turnout = vote(ballot, progress, begin=self.describe, meet_in=self._run_dir)

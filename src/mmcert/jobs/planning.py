@@ -1,7 +1,12 @@
-"""Before any vote: what can be certified at all, the draws it takes, the best split of k."""
+"""Plans: what can be certified at all, and the retained counts that serve a target budget best.
+
+Without a checkpoint a plan is made before any vote: limits, draws, the best split of k. With one,
+validation votes choose k: see :mod:`mmcert.jobs.validation_plan`.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +23,9 @@ from mmcert.reporting.plan import make_plan, plan_tables, plan_text
 from mmcert.saying import say
 from mmcert.theory.modality import modalities_from
 
+#: What a plan without a checkpoint assumes where nothing is set.
+DRAWS, ALPHA = 1000, 0.001
+
 
 @alone
 def plan(
@@ -26,7 +34,8 @@ def plan(
     """Write ``run_dir/plan.json`` and print it as tables.
 
     Args:
-        config: Plain configuration, the keys of ``conf/plan.yaml``.
+        config: Plain configuration, the keys of ``conf/plan.yaml``; with ``checkpoint`` the plan is
+            chosen by its votes on the validation split.
         run_dir: Where ``plan.json`` goes.
         console: Where a person reads; None: nowhere.
 
@@ -36,8 +45,18 @@ def plan(
     Raises:
         ConfigError: Where a setting is missing or does not fit the others.
     """
+    began = time.monotonic()
     check_seed(config.get("seed"))
     console = console or Console(quiet=True)
+    if config.get("checkpoint") is not None:
+        from mmcert.jobs.validation_plan import plan_on_validation
+
+        return plan_on_validation(config, Path(run_dir), console, began)
+    if (config.get("target") or {}).get("budget"):
+        raise ConfigError(
+            "target.budget is planned for with the votes of a checkpoint: set checkpoint=. Before "
+            "any vote, threat.budgets names the budgets that are wanted."
+        )
     n = _elements(config)
     scheme = config.get("scheme") or {}
     k, retained = scheme.get("k"), scheme.get("ratio")
@@ -66,8 +85,8 @@ def plan(
         ratio=ratio,
         total=config.get("total"),
         floors=_whole("floors", config.get("floors")),
-        draws=int(config["voting"]["draws"]),
-        alpha=float(config["alpha"]),
+        draws=int(_or(config["voting"].get("draws"), DRAWS)),
+        alpha=float(_or(config.get("alpha"), ALPHA)),
         P=P,
         statistics=statistics,
         kinds=kinds,
@@ -81,6 +100,10 @@ def plan(
     say(console, plan_text(made))
     say(console, f"Plan: {path}")
     return made
+
+
+def _or(value: Any, default: Any) -> Any:
+    return default if value is None else value
 
 
 def _whole(key: str, given: object) -> dict[str, int]:
@@ -100,7 +123,7 @@ def _elements(config: Mapping[str, Any]) -> dict[str, int]:
     if n:
         return n
     data = config.get("data") or {}
-    if not data.get("name"):
+    if not data.get("name") or not data.get("root"):
         raise ConfigError(
             "set n, the elements of one sample per modality, e.g. "
             "'n={rgb: 465750, depth: 465750}', or data= (or experiment=) with data.root to have "

@@ -18,6 +18,7 @@ from mmcert import __version__
 from mmcert.records.certificates import Certificate
 from mmcert.reporting.classes import ClassTable, class_name
 from mmcert.reporting.comparison import budget_text
+from mmcert.reporting.planned import outcome_table
 from mmcert.reporting.rays import Ray
 from mmcert.reporting.report import Report
 from mmcert.reporting.rounding import UNDEFINED, duration, rounded_down
@@ -113,6 +114,7 @@ def _context(report: Report, pictures: Sequence[Picture]) -> dict[str, Any]:
             for key in report.keys
             if key not in report.headline_keys
         ],
+        "plans": [table for run in report.runs if (table := outcome_table(run)) is not None],
         "samples_table": _samples_table(report),
     }
 

@@ -7,6 +7,7 @@ also has its own marker and line, so the figures survive a grey printer.
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,8 @@ def fit_scale(axes: Axes, steps: Sequence[int]) -> None:
 
 def save(figure: Figure, path: Path) -> bytes:
     """Write ``path`` (.png) and the same as .pdf for papers; returns the PNG."""
+    # It tells every glyph of a font that a PDF takes, where a command logs at all.
+    logging.getLogger("fontTools").setLevel(logging.WARNING)
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=DPI, metadata={"Software": "mmcert"})
     figure.set_layout_engine("none")  # laid out by now: the PDF has the same layout, at no cost
