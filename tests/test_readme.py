@@ -122,7 +122,7 @@ def known_keys():
         relative = path.relative_to(ROOT / "conf")
         walk("", content)
         if len(relative.parts) > 1:
-            walk(relative.parts[0], content)
+            walk(".".join(relative.parts[:-1]), content)
     return found
 
 
@@ -134,7 +134,7 @@ def command_lines():
         for variable, value in reversed(re.findall(r"^ {4}([A-Z])=(\S+)$", text, re.M)):
             text = text.replace(f"${variable}", value)
         for line in re.findall(r"^ *(mmcert-[a-z]+ .*)$", text, re.M):
-            words = [word for word in shlex.split(line) if word != "..."]
+            words = [word for word in shlex.split(line, comments=True) if word != "..."]
             yield pytest.param(words, id=f"{page.name}-{' '.join(words[:3])}")
 
 
@@ -146,7 +146,8 @@ def test_command_lines_are_understood(words):
         pytest.skip(f"{command} is not composed by Hydra")
     from hydra import compose, initialize_config_dir
 
-    if "-m" in overrides or any(word.startswith("sweep=") for word in overrides):
+    sweeps = ("sweep=", "hydra/launcher=")
+    if "-m" in overrides or any(word.startswith(sweeps) for word in overrides):
         overrides = first_job([word for word in overrides if word != "-m"])
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         compose(name, overrides)

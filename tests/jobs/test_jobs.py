@@ -44,7 +44,7 @@ def test_compose_needs_no_hydra_of_its_own_and_leaves_none_behind():
     ("command", "overrides", "said"),
     [
         ("trian", [], "no command 'trian'"),
-        ("certify", [], "checkpoint"),
+        ("evaluate", [], "votes"),
         ("certify", ["chekpoint=a"], "chekpoint"),
     ],
 )

@@ -18,7 +18,7 @@ NEVER_NULL = frozenset({"run_dir", "checkpoint", "votes", "runs", "out", "paths.
     "paths.outputs"
 }
 #: Those that ``null`` leaves open.
-MAY_BE_NULL = frozenset({"data.root", "sample", "source", "split", "logger.project"})
+MAY_BE_NULL = frozenset({"data.root", "sample", "source", "split", "plan", "logger.project"})
 TEXT_KEYS = NEVER_NULL | MAY_BE_NULL
 #: Keys of which every element is text.
 TEXT_LISTS = frozenset({"votes", "runs", "allow_code"})

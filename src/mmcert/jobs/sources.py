@@ -54,10 +54,17 @@ def source_run(folders: tuple[Path, ...]) -> SourceRun | None:
     return SourceRun(folder, read_run(folder), config)
 
 
-def check_untouched(votes: VotesFolders, source: SourceRun | None) -> None:
+def check_untouched(
+    votes: VotesFolders, source: SourceRun | None, elsewhere: frozenset[str] = frozenset()
+) -> None:
     """Refuse votes that are not those that the run's ``run.json`` lists, and unfinished runs.
 
     Of several folders each is checked against its own, and shards must be all of a run.
+
+    Args:
+        votes: The votes.
+        source: The run that made them.
+        elsewhere: Samples whose votes are in other folders that are evaluated together with these.
 
     Raises:
         RecordError: Naming the sample.
@@ -66,7 +73,7 @@ def check_untouched(votes: VotesFolders, source: SourceRun | None) -> None:
         return
     if len(votes.folders) > 1:
         for folder in votes.folders:
-            check_untouched(VotesFolders([folder]), source_run((folder,)))
+            check_untouched(VotesFolders([folder]), source_run((folder,)), frozenset(votes.ids))
         planned = (source.description.fingerprint_of.get("samples") or {}).get("count", 0)
         if "shard" in source.description.extra and len(votes.ids) < planned:
             raise RecordError(
@@ -77,12 +84,13 @@ def check_untouched(votes: VotesFolders, source: SourceRun | None) -> None:
         return
     stored = source.description.votes_sha256
     planned = (source.description.fingerprint_of.get("samples") or {}).get("count", 0)
-    if not stored and len(votes.ids) < planned:
+    here = elsewhere | set(votes.ids)
+    if not stored and len(here) < planned:
         raise RecordError(
             f"{votes.folders[0]}: {len(votes.ids)} of the {planned} samples of this run have all "
             f"their votes; finish the run with the line of mmcert-certify that began it."
         )
-    if missing := sorted(stored.keys() - set(votes.ids)):
+    if missing := sorted(stored.keys() - here):
         raise RecordError(
             f"{votes.folders[0]}: votes that run.json lists are missing ({len(missing)} in all, "
             f"e.g. {missing[0]}.npz); a figure without them would be chosen after the votes. "

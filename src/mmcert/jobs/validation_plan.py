@@ -17,9 +17,11 @@ from mmcert.jobs.plan_effort import SHARE, Effort, choose_effort, stored_effort,
 from mmcert.jobs.plan_goal import plan_goal
 from mmcert.jobs.plan_search import Counts, Search, coordinates, retained
 from mmcert.jobs.plan_votes import ValidationVotes, VotingStoppedError
+from mmcert.quoting import command_line
 from mmcert.records.atomic import write_json
 from mmcert.records.run import package_versions
 from mmcert.reporting.planned import candidate_line, document_tables, document_text
+from mmcert.saying import say
 from mmcert.voting.processes import asked_processes
 from mmcert.voting.settings import VotingSettings
 from mmcert.voting.started import started_outside
@@ -60,14 +62,8 @@ def plan_on_validation(
     for table in document_tables(document):
         console.print(table)
         console.print()
-    console.print(document_text(document), markup=False, highlight=False)
-    console.print(f"Plan: {path}", soft_wrap=True, markup=False, highlight=False)
-    console.print(
-        f"Certify with it: mmcert-certify plan={path}",
-        soft_wrap=True,
-        markup=False,
-        highlight=False,
-    )
+    say(console, document_text(document))
+    say(console, f"Plan: {path}\nCertify with it:\n  {command_line('certify', plan=path)}")
     return document
 
 
@@ -252,7 +248,7 @@ class _Planner:
         return f"{(time.monotonic() - self._began) / 60:.1f} of {self._limit / 60:g} min"
 
     def _say(self, line: str) -> None:
-        self._console.print(line, highlight=False, markup=False)
+        say(self._console, line)
 
 
 def _text(k: Mapping[str, int]) -> str:
