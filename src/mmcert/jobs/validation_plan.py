@@ -93,7 +93,7 @@ class _Planner:
     def run(self) -> dict[str, Any]:
         """Search for every scheme in turn, and say what was found."""
         with Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.fields[at]}"),
             TimeElapsedColumn(),
