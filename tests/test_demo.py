@@ -21,7 +21,9 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the demo is a U
 
 ECHO = '#!/bin/sh\necho "$(basename "$0") $*" | tee -a "$SEEN/lines"\n'
 #: Waits for the other one: alone it would wait for ever. ``mmcert`` does what ``$FATE`` says.
-TRAIN = f"""#!{sys.executable}
+TRAIN = f"""#!/bin/sh
+'''exec' "{sys.executable}" "$0" "$@"
+' '''  # a shebang takes no path with a space in it
 import os, pathlib, sys, time
 seen = pathlib.Path(os.environ["SEEN"])
 name = "ablation" if "ablation" in sys.argv[1] else "mmcert"
@@ -132,7 +134,7 @@ def test_the_second_time_uses_what_is_finished_and_ends_with_the_report(tmp_path
     for name, overrides in smaller.items():
         command = tmp_path / "bin" / f"mmcert-{name}"
         more = " ".join(f"'{one}'" for one in overrides)
-        command.write_text(f'#!/bin/sh\nexec {sys.executable} -m mmcert.cli.{name} "$@" {more}\n')
+        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m mmcert.cli.{name} "$@" {more}\n')
         command.chmod(0o755)
 
     def run():
