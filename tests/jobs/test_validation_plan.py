@@ -102,6 +102,16 @@ def test_as_many_draws_as_were_voted_predict_what_evaluation_says(planned, tmp_p
     assert found["grid"][0]["certified_f_score"] == entry["at_target"]["value"]
 
 
+def test_a_search_that_begins_beyond_the_wall_comes_back_from_it(trained, tmp_path):
+    """Neither the k of the checkpoint nor its half could certify the target with any votes."""
+    made = plan(
+        trained, tmp_path, "scheme.k={rgb: 2000, depth: 400}", "plan.draws=8", "plan.samples=1"
+    )
+    assert made["candidates"][0]["k"] == {"rgb": 2000, "depth": 400}
+    assert made["candidates"][0]["delta"] > 0.5
+    assert made["chosen"]["delta"] < 0.2
+
+
 def test_a_plan_goes_on_from_the_votes_that_are_there(planned, trained):
     out, made, _ = planned
     files = {path: path.stat().st_mtime_ns for path in out.rglob("votes/*.npz")}

@@ -16,7 +16,7 @@ from mmcert.jobs.plan_document import Candidate, plan_document, point_at
 from mmcert.jobs.plan_effort import SHARE, Effort, choose_effort, stored_effort, write_effort
 from mmcert.jobs.plan_goal import plan_goal
 from mmcert.jobs.plan_search import Counts, Search, coordinates, retained
-from mmcert.jobs.plan_votes import ValidationVotes, VotingStoppedError
+from mmcert.jobs.plan_votes import Counted, ValidationVotes, VotingStoppedError
 from mmcert.quoting import command_line
 from mmcert.records.atomic import write_json
 from mmcert.records.run import package_versions
@@ -136,20 +136,24 @@ class _Planner:
         kept = stored_effort(path, draws, samples)
         if kept is not None:
             return kept
-        began = time.monotonic()
         probe = ValidationVotes(self._goal.given, self._run_dir / "validation" / "probe")
-        counted = probe.count(
-            self._goal.scheme,
-            self._goal.k,
-            self._goal.goal.option,
-            draws=min(draws, 64),
-            samples=1,
-            processes=1,
-            until=self._until,
-            show=lambda done, total: None,
-        )
+
+        def measure() -> Counted:
+            return probe.count(
+                self._goal.scheme,
+                self._goal.k,
+                self._goal.goal.option,
+                draws=min(draws, 64),
+                samples=1,
+                processes=1,
+                until=self._until,
+                show=lambda done, total: None,
+            )
+
+        counted = measure()
         per_draw = 1 / counted.draws_per_second if counted.draws_per_second else 1e-6
-        overhead = max(0.0, time.monotonic() - began - per_draw * min(draws, 64))
+        # Once more: what is not voting, without what only the first time takes (imports, caches).
+        overhead = measure().seconds
         effort = choose_effort(
             draws=draws,
             samples=samples,
@@ -182,15 +186,15 @@ class _Planner:
 
         def score(counts: Counts) -> float | None:
             k = retained(scheme, counts, goal.n)
+            reach, value = goal.in_reach(scheme, k, goal.draws), 0.0
             # The counts of the checkpoint are the reference of every curve: always voted.
-            reference = scheme == goal.scheme and counts == start
-            if not reference and not goal.in_reach(scheme, k, goal.draws):
-                return -goal.delta(scheme, k)
-            candidate = self._candidate(scheme, counts, k, until)
-            if candidate is None:
-                return None
-            value = point_at(candidate.curve, goal.target).value
-            return 0.0 if value is None else value
+            if reach or (scheme == goal.scheme and counts == start):
+                candidate = self._candidate(scheme, counts, k, until)
+                if candidate is None:
+                    return None
+                value = point_at(candidate.curve, goal.target).value or 0.0
+            # Out of reach, less is nearer: the search must not end where all certify nothing yet.
+            return value if reach else -goal.delta(scheme, k)
 
         search = Search(start, most, score)
         for given in self._given_counts(scheme):
