@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mmcert import Attack, IndependentSubsampling, certify, evaluate
 from mmcert.records.meta import VotesMeta
@@ -95,51 +94,21 @@ def segmentation_rows(draws: int) -> Iterator[Row]:
     """Certified pixel accuracy and F-score of the image under every option."""
     sample, meta = image_votes(draws)
     budgets = [{"rgb": r, "depth": 2 * r} for r in PIXELS]
-    for name in ("binomial", "published", "bonferroni", "holm"):
-        (result,) = results([sample], meta, budgets, {name: {}})
+    options: list[tuple[str, str, dict[str, Any]]] = [
+        (f"`{name}`", name, {}) for name in ("binomial", "published", "bonferroni", "holm")
+    ]
+    for mode in ("", ", `over_budgets: joint`"):
+        settings = {"family": "sample", "over_budgets": "joint" if mode else "each"}
+        for families, kind in (("one", ""), ("per_class", ", `families: per_class`")):
+            label = f"`closed_evalues`{kind}{mode}"
+            options.append((label, "closed_evalues", {**settings, "families": families}))
+    for label, name, given in options:
+        (result,) = results([sample], meta, budgets, {name: given})
         cells = [
             f"{_down(point['certified_pixel_accuracy'])} / {_down(point['certified_f_score'])}"
             for point in result["grid"]
         ]
-        yield _row(f"`{name}`", result, "segmentation", cells)
-    for over_budgets in ("each", "joint"):
-        settings = {"family": "sample", "over_budgets": over_budgets}
-        (result,) = results([sample], meta, budgets, {"closed_evalues": settings})
-        mode = "" if over_budgets == "each" else ", `over_budgets: joint`"
-        one = [
-            f"{_down(point['certified_pixel_accuracy'])} / {UNDEFINED}" for point in result["grid"]
-        ]
-        both = [
-            f"{_down(share)} / {_down(point['certified_f_score'])}"
-            for share, point in zip(
-                accuracy_from_two_families(sample, budgets, over_budgets),
-                result["grid"],
-                strict=True,
-            )
-        ]
-        yield _row(f"`closed_evalues`{mode}, one family", result, "segmentation", one)
-        yield _row(f"`closed_evalues`{mode}, two families", result, "segmentation", both)
-
-
-def accuracy_from_two_families(
-    sample: SampleVotes, budgets: Sequence[Mapping[str, int]], over_budgets: str
-) -> NDArray[np.float64]:
-    """Pixel accuracy where road and background are families of their own at ``alpha / 2``."""
-    attacks = [Attack(dict(budget)) for budget in budgets]
-    road = np.asarray(sample.target) == 1
-    total = np.zeros(len(attacks), np.int64)
-    for label, pixels in ((0, ~road), (1, road)):
-        counts = sample.counts[:, pixels]
-        total += certify(
-            counts,
-            sample.scheme,
-            attacks,
-            ALPHA / 2,
-            labels=np.full(counts.shape[1], label),
-            statistics="closed_evalues",
-            options={"over_budgets": over_budgets},
-        ).at_least
-    return total / road.size
+        yield _row(label, result, "segmentation", cells)
 
 
 def classification_rows(draws: int) -> Iterator[Row]:
