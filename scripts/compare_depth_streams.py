@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+from steps import run
+
+from mmcert.reporting.rounding import rounded_down
 
 RATIO = {"rgb": 0.0193, "depth": 0.00214}
 #: Depth is attacked at twice as many pixels as RGB.
@@ -42,54 +43,32 @@ STREAMS: dict[str, tuple[str, ...]] = {
 STATISTICS = ("holm", "closed_evalues")
 
 
-def run(log: Path, module: str, *arguments: str) -> None:
-    """One command in its own process, its output in ``log``."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | {
-        "OMP_NUM_THREADS": "1",
-        "MKL_NUM_THREADS": "1",
-        # Keep freed memory: a quarter of the time would go into pages of large temporary maps.
-        "MALLOC_MMAP_THRESHOLD_": str(10**9),
-        "MALLOC_TRIM_THRESHOLD_": str(4 * 10**9),
-    }
-    with log.open("w") as stream:
-        done = subprocess.run(
-            [sys.executable, "-m", f"mmcert.cli.{module}", *arguments],
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            check=False,
-        )
-    if done.returncode:
-        raise SystemExit(f"mmcert-{module} failed; see {log}:\n{log.read_text()[-2000:]}")
+#: Keep freed memory: a quarter of the time would go into pages of large temporary maps.
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(10**9), "MALLOC_TRIM_THRESHOLD_": str(4 * 10**9)}
 
 
 def train_and_certify(options: argparse.Namespace, stream: str, seed: int) -> Path:
     """The run directory of one certified depth stream."""
     folder = options.out / f"seed_{seed}" / stream.replace(" ", "_")
     training, certified = folder / "training", folder / "certified"
-    if (certified / "metrics.json").is_file():
-        return certified
     plan = [{"rgb": r, "depth": DEPTH_PER_RGB * r} for r in range(options.largest + 1)]
     budgets = ", ".join(f"{{rgb: {b['rgb']}, depth: {b['depth']}}}" for b in plan)
-    if not (training / "finished").is_file():
-        run(
-            folder / "training.log",
-            "train",
-            "experiment=synthetic_roads_full_size",
-            "threat.grid=null",
-            f"threat.budgets=[{budgets}]",
-            f"data.root={options.data}",
-            f"trainer.max_epochs={options.epochs}",
-            f"alpha={ALPHA}",
-            "callbacks.progress=null",
-            f"seed={seed}",
-            f"run_dir={training}",
-            *STREAMS[stream],
-        )
-        (training / "finished").touch()
     run(
-        folder / "certify.log",
+        training,
+        "train",
+        "experiment=synthetic_roads_full_size",
+        "threat.grid=null",
+        f"threat.budgets=[{budgets}]",
+        f"data.root={options.data}",
+        f"trainer.max_epochs={options.epochs}",
+        f"alpha={ALPHA}",
+        "callbacks.progress=null",
+        f"seed={seed}",
+        *STREAMS[stream],
+        environment=ALLOCATOR,
+    )
+    run(
+        certified,
         "certify",
         f"checkpoint={training}",
         f"voting.draws={options.draws}",
@@ -97,7 +76,7 @@ def train_and_certify(options: argparse.Namespace, stream: str, seed: int) -> Pa
         f"statistics=[{','.join(STATISTICS)}]",
         "statistics.closed_evalues.families=per_class",  # as in the table of docs/depth-streams.md
         "maps=false",
-        f"run_dir={certified}",
+        environment=ALLOCATOR,
     )
     return certified
 
@@ -204,7 +183,8 @@ def markdown(table: dict[str, Any], options: argparse.Namespace) -> str:
         ]
         for stream, row in rows.items():
             cells = [
-                f"{down(row['mean'][r])} ({down(row['least'][r])}–{down(row['most'][r])})"  # noqa: RUF001
+                f"{rounded_down(row['mean'][r])} ({rounded_down(row['least'][r])}–"  # noqa: RUF001
+                f"{rounded_down(row['most'][r])})"
                 for r in shown
             ]
             until = ""
@@ -219,11 +199,6 @@ def markdown(table: dict[str, Any], options: argparse.Namespace) -> str:
 
 def _until(limit: int | None) -> str:
     return "never" if limit is None else str(limit)
-
-
-def down(value: float) -> str:
-    """Three digits, rounded down."""
-    return f"{int(value * 1000) / 1000:.3f}"
 
 
 def main() -> None:

@@ -16,16 +16,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import yaml
+from steps import certified_at, ensemble_accuracy, run
+
+from mmcert.reporting.rounding import rounded_down
 
 Budget = tuple[int, int]
 
@@ -48,28 +47,6 @@ def rays() -> dict[Budget, list[Budget]]:
 def written(values: Budget) -> str:
     """Frames and chunks as the commands read them."""
     return f"{{video: {values[0]}, audio: {values[1]}}}"
-
-
-def run(run_dir: Path, module: str, *arguments: str) -> float:
-    """One command in its own process, unless it has finished before; its CPU time in seconds."""
-    mark, log = run_dir.with_name(run_dir.name + ".done"), run_dir.with_name(run_dir.name + ".log")
-    if mark.is_file():
-        return float(mark.read_text())
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as stream:
-        process = subprocess.Popen(
-            [sys.executable, "-m", f"mmcert.cli.{module}", *arguments, f"run_dir={run_dir}"],
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"mmcert-{module} failed; see {log}:\n{log.read_text()[-2000:]}")
-    seconds = usage.ru_utime + usage.ru_stime
-    print(f"{run_dir}: {seconds:.0f} s of CPU", flush=True)
-    mark.write_text(f"{seconds:.1f}\n")
-    return seconds
 
 
 def train(run_dir: Path, options: argparse.Namespace, experiment: str, seed: int) -> float:
@@ -99,27 +76,6 @@ def certify(run_dir: Path, checkpoint: Path, budgets: Sequence[Budget], *more: s
     )
 
 
-def certified_at(run_dir: Path) -> dict[Budget, float]:
-    """Certified accuracy by (frames, chunks) under ``margin``, each clip at alpha."""
-    metrics = json.loads((run_dir / "metrics.json").read_text())
-    wanted = {"statistics": "margin", "claim": "robust", "guarantee": "per_sample"}
-    result = next(one for one in metrics["results"] if wanted.items() <= one.items())
-    return {
-        (point["budget"]["video"], point["budget"]["audio"]): point["certified_accuracy"]
-        for point in result["grid"]
-    }
-
-
-def ensemble_accuracy(run_dir: Path) -> float:
-    """Share of clips whose true emotion has strictly the most votes."""
-    rows = pq.read_table(
-        run_dir / "certificates.parquet", columns=["statistics", "predicted", "target"]
-    ).to_pylist()
-    return statistics.fmean(
-        row["predicted"] == row["target"] for row in rows if row["statistics"] == "margin"
-    )
-
-
 def area(certified: Mapping[Budget, float], ray: Sequence[Budget]) -> float:
     """Area under certified accuracy along a ray, by trapezoids, in steps of the ray."""
     values = [certified[budget] for budget in ray]
@@ -134,11 +90,12 @@ def fixed_counts(options: argparse.Namespace, seed: int) -> dict[str, Any]:
     certified = folder / "certified33"
     budgets = [(r, r) for r in range(17)]
     voted = certify(certified, training, budgets, f"voting.draws={options.draws}")
+    at = certified_at(certified, "video", "audio")
     return {
         "training_seconds": learned,
         "certification_seconds": voted,
         "ensemble": ensemble_accuracy(certified),
-        "certified": {f"{r},{r}": certified_at(certified)[r, r] for r in range(17)},
+        "certified": {f"{r},{r}": at[r, r] for r in range(17)},
     }
 
 
@@ -168,7 +125,7 @@ def chosen_counts(
     found: dict[Budget, dict[Budget, float]] = {}
     for path in sorted(folder.glob("*/config.yaml")):
         k = yaml.safe_load(path.read_text())["scheme"]["k"]
-        found[k["video"], k["audio"]] = certified_at(path.parent)
+        found[k["video"], k["audio"]] = certified_at(path.parent, "video", "audio")
     return {
         ratio: max(found, key=lambda k: (area(found[k], ray), k)) for ratio, ray in rays().items()
     }
@@ -195,7 +152,7 @@ def shared_network(options: argparse.Namespace, seed: int) -> dict[str, Any]:
                 f"scheme.k={written(k)}",
                 f"voting.draws={options.draws}",
             )
-            values = certified_at(certified)
+            values = certified_at(certified, "video", "audio")
             one[scheme] = {
                 "k": list(k),
                 "area": area(values, ray),
@@ -215,7 +172,7 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     for row in rows:
         one = row["fixed"]
         values = [one["ensemble"], *(one["certified"][f"{r},{r}"] for r in (4, 8, 12))]
-        cells = " | ".join(map(down, values))
+        cells = " | ".join(map(rounded_down, values))
         lines.append(
             f"| {row['seed']} | {one['training_seconds']:.0f} | "
             f"{one['certification_seconds']:.0f} | {cells} |"
@@ -227,7 +184,7 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
             for r in (4, 8, 12)
         ),
     ]
-    lines += [f"| **mean** | | | {' | '.join(map(down, means))} |", ""]
+    lines += [f"| **mean** | | | {' | '.join(map(rounded_down, means))} |", ""]
     lines += [
         "| frames : chunks | seed | k of MMCert | kept of the pool | area of MMCert | "
         "of the pool | gain | pool ahead at |",
@@ -251,11 +208,6 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
                 f"{', '.join(behind) or 'none'} |"
             )
     return "\n".join(lines) + "\n"
-
-
-def down(value: float) -> str:
-    """Three digits, rounded down."""
-    return f"{int(value * 1000 + 1e-9) / 1000:.3f}"
 
 
 def main() -> None:

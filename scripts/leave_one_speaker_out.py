@@ -12,20 +12,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import yaml
+from steps import certified_at, ensemble_accuracy, run
 
 from mmcert.data.digits.avmnist_files import find_recordings
+from mmcert.reporting.rounding import rounded_down
 
 #: What the retained counts are chosen for: changed pixels, changed chunks of sound.
 TARGET = (4, 1)
@@ -33,42 +30,6 @@ TARGET = (4, 1)
 #: have a standard error of .027.
 AS_GOOD = 0.02
 BUDGETS = ((0, 0), (4, 0), (0, 1), (4, 1), (8, 1), (4, 2), (8, 2))
-
-
-def run(log: Path, module: str, *arguments: str) -> None:
-    """One command in its own process, its output in ``log``."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    with log.open("w") as stream:
-        done = subprocess.run(
-            [sys.executable, "-m", f"mmcert.cli.{module}", *arguments],
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            check=False,
-        )
-    if done.returncode:
-        raise SystemExit(f"mmcert-{module} failed; see {log}:\n{log.read_text()[-2000:]}")
-
-
-def certified_at(run_dir: Path) -> dict[tuple[int, int], float]:
-    """Certified accuracy by (pixels, chunks) under ``margin``, each sample at alpha."""
-    metrics = json.loads((run_dir / "metrics.json").read_text())
-    wanted = {"statistics": "margin", "claim": "robust", "guarantee": "per_sample"}
-    result = next(one for one in metrics["results"] if wanted.items() <= one.items())
-    return {
-        (point["budget"]["image"], point["budget"]["audio"]): point["certified_accuracy"]
-        for point in result["grid"]
-    }
-
-
-def ensemble_accuracy(run_dir: Path) -> float:
-    """Share of samples whose true label has strictly the most votes."""
-    rows = pq.read_table(
-        run_dir / "certificates.parquet", columns=["statistics", "predicted", "target"]
-    ).to_pylist()
-    right = [row["predicted"] == row["target"] for row in rows if row["statistics"] == "margin"]
-    return statistics.fmean(right)
 
 
 def best_counts(candidates: Mapping[tuple[int, int], float]) -> tuple[int, int]:
@@ -86,7 +47,7 @@ def choose(folder: Path) -> dict[tuple[int, int], float]:
     found = {}
     for path in sorted(folder.glob("*/config.yaml")):
         k = yaml.safe_load(path.read_text())["scheme"]["k"]
-        found[k["image"], k["audio"]] = certified_at(path.parent)[TARGET]
+        found[k["image"], k["audio"]] = certified_at(path.parent, "image", "audio")[TARGET]
     return found
 
 
@@ -95,56 +56,48 @@ def fold(options: argparse.Namespace, speaker: str, validation: str) -> dict[str
     folder = options.out / speaker
     training, chosen = folder / "training", folder / "validation"
     certified = folder / "certified"
-    if not (training / "finished").is_file():
-        began = time.monotonic()
-        run(
-            folder / "training.log",
-            "train",
-            "experiment=avmnist_speakers_mmcert",
-            f"data.root={options.data}",
-            f"data.options.test_speaker={speaker}",
-            f"data.options.validation_speaker={validation}",
-            f"seed={options.seed}",
-            "callbacks.progress=null",
-            f"run_dir={training}",
-            *options.set,
-        )
-        (training / "finished").write_text(f"{time.monotonic() - began:.0f}\n")
-    if not (chosen / "finished").is_file():
-        run(
-            folder / "validation.log",
-            "certify",
-            "sweep=avmnist_retained",
-            f"checkpoint={training}",
-            f"data.max_samples={options.validation_samples}",
-            "voting.processes=1",
-            f"run_dir={chosen}",
-        )
-        (chosen / "finished").touch()
+    seconds = run(
+        training,
+        "train",
+        "experiment=avmnist_speakers_mmcert",
+        f"data.root={options.data}",
+        f"data.options.test_speaker={speaker}",
+        f"data.options.validation_speaker={validation}",
+        f"seed={options.seed}",
+        "callbacks.progress=null",
+        *options.set,
+    )
+    run(
+        chosen,
+        "certify",
+        "sweep=avmnist_retained",
+        f"checkpoint={training}",
+        f"data.max_samples={options.validation_samples}",
+        "voting.processes=1",
+    )
     candidates = choose(chosen)
     image, audio = best_counts(candidates)
-    if not (certified / "metrics.json").is_file():
-        pairs = ", ".join(f"{{image: {r}, audio: {s}}}" for r, s in BUDGETS)
-        run(
-            folder / "certified.log",
-            "certify",
-            f"checkpoint={training}",
-            f"scheme.k={{image: {image}, audio: {audio}}}",
-            f"data.max_samples={options.samples}",
-            f"voting.draws={options.draws}",
-            "voting.processes=1",
-            "threat.grid=null",
-            f"threat.budgets=[{pairs}]",
-            f"run_dir={certified}",
-        )
+    pairs = ", ".join(f"{{image: {r}, audio: {s}}}" for r, s in BUDGETS)
+    run(
+        certified,
+        "certify",
+        f"checkpoint={training}",
+        f"scheme.k={{image: {image}, audio: {audio}}}",
+        f"data.max_samples={options.samples}",
+        f"voting.draws={options.draws}",
+        "voting.processes=1",
+        "threat.grid=null",
+        f"threat.budgets=[{pairs}]",
+    )
+    at = certified_at(certified, "image", "audio")
     return {
         "speaker": speaker,
         "validation": validation,
         "k": [image, audio],
         "candidates": {f"{a},{b}": value for (a, b), value in sorted(candidates.items())},
-        "training_seconds": int((training / "finished").read_text()),
+        "training_seconds": seconds,
         "ensemble_accuracy": ensemble_accuracy(certified),
-        "certified": {f"{r},{s}": value for (r, s), value in certified_at(certified).items()},
+        "certified": {f"{r},{s}": value for (r, s), value in at.items()},
     }
 
 
@@ -160,19 +113,16 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
         "| --- | --- | --- |" + " ---: |" * len(columns),
     ]
     for row in rows:
-        cells = " | ".join(down(value) for value in values(row))
+        cells = " | ".join(rounded_down(value) for value in values(row))
         image, audio = row["k"]
         lines.append(f"| {row['speaker']} | {row['validation']} | ({image}, {audio}) | {cells} |")
     table = list(zip(*map(values, rows), strict=True))
-    means = " | ".join(down(statistics.fmean(column)) for column in table)
-    ranges = " | ".join(f"{down(min(column))} to {down(max(column))}" for column in table)
+    means = " | ".join(rounded_down(statistics.fmean(column)) for column in table)
+    ranges = " | ".join(
+        f"{rounded_down(min(column))} to {rounded_down(max(column))}" for column in table
+    )
     lines += [f"| **mean** | | | {means} |", f"| range | | | {ranges} |"]
     return "\n".join(lines) + "\n"
-
-
-def down(value: float) -> str:
-    """Three digits, rounded down."""
-    return f"{int(value * 1000 + 1e-9) / 1000:.3f}"
 
 
 def main() -> None:
@@ -200,7 +150,7 @@ def main() -> None:
         row = fold(options, speaker, after[speaker])
         print(
             f"{speaker}: trained in {row['training_seconds']} s; k {row['k']}; certified at "
-            f"{TARGET}: {down(row['certified'][','.join(map(str, TARGET))])}",
+            f"{TARGET}: {rounded_down(row['certified'][','.join(map(str, TARGET))])}",
             flush=True,
         )
         return row

@@ -12,63 +12,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
+from steps import certified_at, ensemble_accuracy, run
 
 from mmcert.data.speech.ravdess import Ravdess
+from mmcert.reporting.rounding import rounded_down
 
 #: Changed chunks of sound that the table shows.
 BUDGETS = (1, 2, 4, 8)
-
-
-def run(run_dir: Path, module: str, *arguments: str) -> float:
-    """One command in its own process, unless it has finished before; its CPU time in seconds."""
-    mark, log = run_dir.with_name(run_dir.name + ".done"), run_dir.with_name(run_dir.name + ".log")
-    if mark.is_file():
-        return float(mark.read_text())
-    log.parent.mkdir(parents=True, exist_ok=True)
-    began = os.times()
-    with log.open("w") as stream:
-        done = subprocess.Popen(
-            [sys.executable, "-m", f"mmcert.cli.{module}", *arguments, f"run_dir={run_dir}"],
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
-        )
-        _, status, usage = os.wait4(done.pid, 0)
-    if status:
-        raise SystemExit(f"mmcert-{module} failed; see {log}:\n{log.read_text()[-2000:]}")
-    seconds = usage.ru_utime + usage.ru_stime
-    print(f"{run_dir}: {seconds:.0f} s of CPU, {os.times().elapsed - began.elapsed:.0f} s")
-    mark.write_text(f"{seconds:.1f}\n")
-    return seconds
-
-
-def ensemble_accuracy(run_dir: Path) -> float:
-    """Share of clips whose true emotion has strictly the most votes."""
-    rows = pq.read_table(
-        run_dir / "certificates.parquet", columns=["statistics", "predicted", "target"]
-    ).to_pylist()
-    first = rows[0]["statistics"]
-    return statistics.fmean(
-        row["predicted"] == row["target"] for row in rows if row["statistics"] == first
-    )
-
-
-def certified_at(run_dir: Path) -> dict[int, float]:
-    """Certified accuracy by changed chunks under ``margin``, each clip at alpha."""
-    metrics = json.loads((run_dir / "metrics.json").read_text())
-    wanted = {"statistics": "margin", "claim": "robust", "guarantee": "per_sample"}
-    result = next(one for one in metrics["results"] if wanted.items() <= one.items())
-    return {point["budget"]["audio"]: point["certified_accuracy"] for point in result["grid"]}
 
 
 def fold(options: argparse.Namespace, actors: Sequence[int], n: int) -> dict[str, Any]:
@@ -113,10 +69,10 @@ def fold(options: argparse.Namespace, actors: Sequence[int], n: int) -> dict[str
             f"voting.draws={options.draws}",
             f"threat.budgets=[{budgets}]",
         )
-        values = certified_at(certified)
+        values = certified_at(certified, "audio")
         row[f"k={k}"] = {
             "ensemble": ensemble_accuracy(certified),
-            **{f"r={r}": values[r] for r in BUDGETS},
+            **{f"r={r}": values[(r,)] for r in BUDGETS},
         }
     return row
 
@@ -125,7 +81,8 @@ def markdown(rows: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> str:
     """The table for people: mean and range over the folds, rounded down."""
 
     def cell(values: Sequence[float]) -> str:
-        return f"{down(statistics.fmean(values))} ({down(min(values))} to {down(max(values))})"
+        shown = [rounded_down(f(values), 2) for f in (statistics.fmean, min, max)]
+        return f"{shown[0]} ({shown[1]} to {shown[2]})"
 
     head = ["ensemble", *(f"r={r}" for r in BUDGETS)]
     lines = [
@@ -137,11 +94,6 @@ def markdown(rows: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> str:
         cells = (cell([row[f"k={k}"][name] for row in rows]) for name in head)
         lines.append(f"| {k} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
-
-
-def down(value: float) -> str:
-    """Two digits, rounded down."""
-    return f"{int(value * 100 + 1e-9) / 100:.2f}"
 
 
 def pairs(actors: Sequence[int]) -> list[tuple[int, int]]:

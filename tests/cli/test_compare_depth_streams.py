@@ -77,10 +77,6 @@ def test_the_table_has_means_crossovers_and_reach(script, tmp_path):
         assert rows["RGB only"]["reach"] == 3
 
 
-def test_scores_are_rounded_down(script):
-    assert script["down"](0.91999) == "0.919"
-
-
 def test_every_stream_composes(script, compose_train):
     for stream, overrides in script["STREAMS"].items():
         config = compose_train(
