@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 
@@ -131,6 +132,18 @@ def test_shards_give_what_the_whole_gives(run_of_votes, tmp_path):
         {**NOTHING, "votes": [str(run_of_votes), str(shard)], "alpha": 0.001}, tmp_path / "parts"
     )
     assert parts == whole
+
+
+def test_votes_that_were_moved_may_not_have_been_changed(run_of_votes, tmp_path):
+    shard = tmp_path / "shard"
+    shard.mkdir()
+    shutil.copy(run_of_votes / "votes" / "meta.json", shard)
+    with np.load(run_of_votes / "votes" / "b.npz") as arrays:
+        content = {name: arrays[name] for name in arrays.files}
+    (run_of_votes / "votes" / "b.npz").unlink()
+    np.savez(shard / "b.npz", **{**content, "counts": content["counts"][::-1]})
+    with pytest.raises(RecordError, match=r"shard/b\.npz.*SHA-256"):
+        evaluate_votes({**NOTHING, "votes": [str(run_of_votes), str(shard)]}, tmp_path / "parts")
 
 
 def test_the_run_of_another_command_is_not_overwritten(run_of_votes):

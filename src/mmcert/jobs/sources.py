@@ -55,7 +55,7 @@ def source_run(folders: tuple[Path, ...]) -> SourceRun | None:
 
 
 def check_untouched(
-    votes: VotesFolders, source: SourceRun | None, elsewhere: frozenset[str] = frozenset()
+    votes: VotesFolders, source: SourceRun | None, elsewhere: Mapping[str, Path] | None = None
 ) -> None:
     """Refuse votes that are not those that the run's ``run.json`` lists, and unfinished runs.
 
@@ -64,7 +64,8 @@ def check_untouched(
     Args:
         votes: The votes.
         source: The run that made them.
-        elsewhere: Samples whose votes are in other folders that are evaluated together with these.
+        elsewhere: The folder of every sample, of all that are evaluated together with these: votes
+            may have been moved there, but not changed.
 
     Raises:
         RecordError: Naming the sample.
@@ -72,8 +73,10 @@ def check_untouched(
     if source is None:
         return
     if len(votes.folders) > 1:
-        for folder in votes.folders:
-            check_untouched(VotesFolders([folder]), source_run((folder,)), frozenset(votes.ids))
+        parts = [VotesFolders([folder]) for folder in votes.folders]
+        homes = {sample_id: part.folders[0] for part in parts for sample_id in part.ids}
+        for part in parts:
+            check_untouched(part, source_run(part.folders), homes)
         planned = (source.description.fingerprint_of.get("samples") or {}).get("count", 0)
         if "shard" in source.description.extra and len(votes.ids) < planned:
             raise RecordError(
@@ -84,22 +87,22 @@ def check_untouched(
         return
     stored = source.description.votes_sha256
     planned = (source.description.fingerprint_of.get("samples") or {}).get("count", 0)
-    here = elsewhere | set(votes.ids)
-    if not stored and len(here) < planned:
+    homes = {**(elsewhere or {}), **dict.fromkeys(votes.ids, votes.folders[0])}
+    if not stored and len(homes) < planned:
         raise RecordError(
             f"{votes.folders[0]}: {len(votes.ids)} of the {planned} samples of this run have all "
             f"their votes; finish the run with the line of mmcert-certify that began it."
         )
-    if missing := sorted(stored.keys() - here):
+    if missing := sorted(stored.keys() - homes.keys()):
         raise RecordError(
             f"{votes.folders[0]}: votes that run.json lists are missing ({len(missing)} in all, "
             f"e.g. {missing[0]}.npz); a figure without them would be chosen after the votes. "
             f"Restore them, or certify again."
         )
-    for sample_id in votes.ids:
-        if sample_id in stored and votes_sha256(votes.folders[0], sample_id) != stored[sample_id]:
+    for sample_id, digest in stored.items():
+        if votes_sha256(homes[sample_id], sample_id) != digest:
             raise RecordError(
-                f"{votes.folders[0]}/{sample_id}.npz: not the file that the run wrote (its SHA-256 "
+                f"{homes[sample_id]}/{sample_id}.npz: not the file that the run wrote (its SHA-256 "
                 f"differs from run.json); restore it, or certify again."
             )
 
