@@ -21,7 +21,7 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/pip install -e ".[cluster,dev,video]"
 	@touch $@
 
-demo: install ## the main job on synthetic roads, from data to report (outputs/demo), about 6 minutes
+demo: install ## the main job on synthetic roads, from data to report (outputs/demo), about 8 minutes
 	scripts/demo.sh $(DEMO)
 
 test: install ## everything not marked slow, and one slow smoke test per command

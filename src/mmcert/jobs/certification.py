@@ -17,9 +17,11 @@ from mmcert.errors import ConfigError, RecordError
 from mmcert.jobs.alone import alone_with_ranks
 from mmcert.jobs.certify_config import merged_config
 from mmcert.jobs.checkpoint import find_checkpoint, load_checkpoint
+from mmcert.jobs.earlier_run import earlier_run
 from mmcert.jobs.planned import with_plan
 from mmcert.jobs.seed import check_seed
 from mmcert.jobs.shard import parse_shard, shard_of
+from mmcert.jobs.stopping import stopping_rule
 from mmcert.jobs.workload import build, build_data
 from mmcert.records.atomic import atomic_write
 from mmcert.records.folders import VotesFolders
@@ -33,7 +35,7 @@ from mmcert.theory.planning import warnings_for
 from mmcert.voting.ballot import Ballot, draws_of_all
 from mmcert.voting.block import find_block
 from mmcert.voting.exhaustive import check_limit, enumeration_hash
-from mmcert.voting.identity import differences, voting_facts
+from mmcert.voting.identity import voting_facts
 from mmcert.voting.processes import Report, asked_processes
 from mmcert.voting.progress import VotingProgress, duration
 from mmcert.voting.rendezvous import meet
@@ -142,7 +144,15 @@ class Certification:
         check_encoding(encodings, self._kinds, self._spec.ratio is not None)
         _, model = build(self._workload)
         self._settings = self._with_block(settings, model.default_block)
-        self._rule = self._stopping_rule() if settings.mode == "sequential" else None
+        self._rule: StoppingRule | None = None
+        if settings.mode == "sequential":
+            self._rule = stopping_rule(
+                config,
+                self._settings,
+                task=self._dataset.task,
+                names=[m.name for m in self._scheme.modalities],
+                kinds=self._kinds,
+            )
         self._facts = voting_facts(
             checkpoint_sha256=sha256,
             scheme=self._spec,
@@ -155,7 +165,7 @@ class Certification:
             rule=self._rule,
         )
         self._fingerprint = fingerprint(self._facts)
-        self._earlier = self._same_run_or_none()
+        self._earlier = earlier_run(run_dir, self._facts, self._shard_name, self._plan)
 
     def _say(self, line: str) -> None:
         say(self._console, line)
@@ -194,36 +204,6 @@ class Certification:
         self._say(f"voting.block=auto: {block} draws per forward pass (per draw, {tried}).")
         return block
 
-    def _stopping_rule(self) -> StoppingRule:
-        """The target of sequential voting.
-
-        Raises:
-            ConfigError: For a budget of an unknown modality or that is no count.
-        """
-        settings, config = self._settings, self._config
-        assert isinstance(settings.block, int)
-        names = [modality.name for modality in self._scheme.modalities]
-        budgets, _ = budgets_from({"budgets": [settings.budget]}, names)
-        statistics = dict(config["statistics"].get("closed_evalues") or {})
-        metric: Any = "certified_accuracy"
-        level: Any = 1.0  # one sample is certified or not
-        if self._dataset.task == "segmentation":
-            target = config["target"] or {}
-            metric, level = target.get("metric"), target.get("level")
-            statistics["family"] = "sample"
-            if metric is None or level is None:
-                raise ConfigError("voting=sequential needs target.metric and target.level.")
-        every = settings.look_every or settings.block
-        return StoppingRule(
-            budget=budgets[0],
-            kinds=self._kinds,
-            metric=metric,
-            level=float(level),
-            alpha=config["alpha"],
-            statistics=statistics,
-            every=-(-every // settings.block) * settings.block,
-        )
-
     def _all_sub_samples(self, whole: MultiModalDataset, limit: int) -> dict[str, dict[str, int]]:
         """How many sub-samples each sample has; sets the hash of their enumeration."""
         schemes = {}
@@ -232,58 +212,6 @@ class Certification:
         draws = {name: {"test": check_limit(s, limit, name)} for name, s in schemes.items()}
         self._enumeration = enumeration_hash(schemes.values())
         return draws
-
-    def _same_run_or_none(self) -> RunDescription | None:
-        """What an interrupted or finished run of the same votes left in the run directory.
-
-        Raises:
-            RecordError: Where another run is there, naming what differs.
-        """
-        if not (self._run_dir / "run.json").exists():
-            if self._votes.exists():
-                raise RecordError(
-                    f"{self._run_dir} holds votes without a run.json, so nobody knows of what; "
-                    f"choose another run_dir."
-                )
-            return None
-        earlier = read_run(self._run_dir)
-        if earlier.fingerprint == self._fingerprint:
-            there = earlier.extra.get("shard")
-            if there != self._shard_name:
-                raise RecordError(
-                    f"{self._run_dir} holds {_part(there)} of this run, not "
-                    f"{_part(self._shard_name)}; give every shard a run_dir of its own, and "
-                    f"mmcert-evaluate all of them."
-                )
-            self._check_untouched(earlier)
-            if self._plan is not None:
-                self._plan.check_followed(self._run_dir, earlier.extra)
-            return earlier
-        found = differences(earlier.fingerprint_of, self._facts)
-        listed = "; ".join(
-            f"{key}: {one!r} there, {two!r} now" for key, (one, two) in found.items()
-        )
-        advice = "choose another run_dir, or repeat the settings of that run"
-        if set(found) == {"draws"}:
-            advice = (
-                "draws added to votes that were looked at would need sequential statistics; choose "
-                "another run_dir for other draws"
-            )
-        raise RecordError(f"{self._run_dir} holds another run ({listed}); {advice}.")
-
-    def _check_untouched(self, earlier: RunDescription) -> None:
-        """Refuse votes that were changed after the run recorded them: it must not sign them anew.
-
-        Raises:
-            RecordError: Naming the file.
-        """
-        for sample_id in sample_ids(self._votes) if self._votes.exists() else ():
-            stored = earlier.votes_sha256.get(sample_id)
-            if stored is not None and votes_sha256(self._votes, sample_id) != stored:
-                raise RecordError(
-                    f"{self._votes}/{sample_id}.npz: not the file that the run wrote (its SHA-256 "
-                    f"differs from run.json); remove it to have it voted again."
-                )
 
     def describe(self) -> None:
         """Write ``config.yaml``, ``run.json`` and ``votes/meta.json``, and say what is special."""
@@ -435,10 +363,6 @@ class Certification:
             )
         print_summary(self._console, self._run_dir)
         return metrics
-
-
-def _part(shard: str | None) -> str:
-    return "all samples" if shard is None else f"shard {shard}"
 
 
 def check_same_kind(stored: Mapping[str, Any], dataset: MultiModalDataset, where: str) -> None:
