@@ -28,7 +28,7 @@ from mmcert.records.folders import VotesFolders
 from mmcert.records.run import RunDescription, fingerprint, package_versions, read_run, write_run
 from mmcert.records.votes import VotesMeta, sample_ids, votes_sha256, write_meta
 from mmcert.reporting.summary import print_summary
-from mmcert.saying import busy, say
+from mmcert.saying import busy, duration, say
 from mmcert.theory.attacks import Attack
 from mmcert.theory.encodings import check_encoding
 from mmcert.theory.planning import warnings_for
@@ -37,7 +37,7 @@ from mmcert.voting.block import find_block
 from mmcert.voting.exhaustive import check_limit, enumeration_hash
 from mmcert.voting.identity import voting_facts
 from mmcert.voting.processes import Report, asked_processes
-from mmcert.voting.progress import VotingProgress, duration
+from mmcert.voting.progress import VotingProgress
 from mmcert.voting.rendezvous import meet
 from mmcert.voting.run import Turnout, vote
 from mmcert.voting.settings import SchemeSpec, StoppingRule, VotingSettings
